@@ -1,0 +1,1 @@
+"""What the deployables share: the domain, the services and the adapters of the payout worker."""
