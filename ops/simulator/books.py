@@ -1,0 +1,320 @@
+"""The accountant: floats, conversations, and a ledger of every payment that was really made.
+
+Amounts are integers of cents inside, strings with two decimals outside. With a file, every line is
+written before the act it tells is visible to anybody, so a killed simulator comes back with them.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+_KEY = re.compile(r"\d+_[A-Za-z0-9]+(?:-r\d+)?_(.+)", re.DOTALL)
+_BASE36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SERIAL_DIGITS = 7
+_STRIDE = 28_211_845_607  # Odd and no multiple of 3: serials then visit every value once.
+MARKET_TIME = dt.timezone(dt.timedelta(hours=3))
+
+
+class State(StrEnum):
+    """Where a request is on the gateway's side."""
+
+    QUEUED = "queued"  # cached by the broker, unknown to the core
+    ACCEPTED = "accepted"  # the core will pay or decline it in a moment
+    PAID = "paid"  # the money moved
+    FAILED = "failed"  # declined; no money moved
+    EXPIRED = "expired"  # dropped by the broker, the id is free again
+
+
+class Conversation(msgspec.Struct, kw_only=True):
+    """One accepted request, from its acceptance to its Result."""
+
+    originator_conversation_id: str
+    conversation_id: str
+    command_id: str
+    msisdn: str
+    amount: int
+    short_code: str
+    result_url: str
+    timeout_url: str
+    references: list[tuple[str, str]]
+    accepted_at: float
+    verdict: str = "0"
+    results: int = 1
+    pays: bool = False
+    status: str = ""
+    hidden_until: float = 0.0
+    state: State = State.ACCEPTED
+    result_code: str = ""
+    receipt: str = ""
+    ended_at: float = 0.0
+    balance: int = 0
+    faults: list[str] = []
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the ledger: money that moved."""
+
+    originator_conversation_id: str
+    conversation_id: str
+    receipt: str
+    msisdn: str
+    amount: str
+    short_code: str
+    command_id: str
+    paid_at: str
+
+
+class Accepted(msgspec.Struct, tag="accepted", tag_field="event"):
+    """A request was accepted or queued."""
+
+    conversation: Conversation
+
+
+class Ended(msgspec.Struct, tag="ended", tag_field="event", omit_defaults=True):
+    """A request was paid, declined or expired; `payment` is the ledger line, when paid."""
+
+    conversation: Conversation
+    payment: Payment | None = None
+
+
+class Delivered(msgspec.Struct, tag="delivered", tag_field="event"):
+    """The Result was acknowledged or given up; nothing is left to do for this request."""
+
+    conversation_id: str
+
+
+class Floated(msgspec.Struct, tag="floated", tag_field="event"):
+    """A float was set by hand."""
+
+    short_code: str
+    amount: int
+
+
+Event = Accepted | Ended | Delivered | Floated
+
+
+class BooksError(Exception):
+    """The books file cannot be read: a line before its last is damaged. Move the file away."""
+
+
+def payout_key(originator_conversation_id: str) -> str:
+    """Guarantees the payout id: the id without short code, organisation and resubmission.
+
+    `600000_ORG-r2_salary-7` and `600000_ORG_salary-7` are the same payout, `salary-7`.
+    """
+    found = _KEY.fullmatch(originator_conversation_id)
+    return found[1] if found else originator_conversation_id
+
+
+def money(cents: int) -> str:
+    """Guarantees two decimals, exactly: `-1234` is `-12.34`."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02}"
+
+
+def receipt_number(serial: int, moment: float) -> str:
+    """Guarantees a receipt of 10 characters, unique for the serial, that carries its date.
+
+    Year, month and day are one character each (protocol §4.4).
+    """
+    day = dt.datetime.fromtimestamp(moment, MARKET_TIME)
+    rest = serial * _STRIDE % 36**_SERIAL_DIGITS
+    digits = ""
+    for _ in range(_SERIAL_DIGITS):
+        rest, digit = divmod(rest, 36)
+        digits = _BASE36[digit] + digits
+    return date_letters(day) + digits
+
+
+def date_letters(day: dt.datetime) -> str:
+    """Guarantees the three characters that begin a receipt of that day (protocol §4.4)."""
+    year = chr(ord("A") + (day.year - 2006) % 26)
+    return year + chr(ord("A") + day.month - 1) + "0123456789ABCDEFGHIJKLMNOPQRSTUV"[day.day]
+
+
+class Books:
+    """Guarantees that ledger, totals and floats agree after every call."""
+
+    def __init__(
+        self, short_codes: tuple[str, ...], opening: int, clock: Callable[[], float], path: str = ""
+    ) -> None:
+        """`opening` is the float of each short code in cents; `path` the file, empty for none."""
+        self._short_codes = short_codes
+        self._opening = opening
+        self._clock = clock
+        self._file: BinaryIO | None = None
+        self._path = Path(path) if path else None
+        self._second = ("", 0)
+        self._clear()
+
+    def _clear(self) -> None:
+        self.floats = dict.fromkeys(self._short_codes, self._opening)
+        self.ledger: list[Payment] = []
+        self.total = 0
+        self.twice: dict[str, int] = {}
+        self._paid: set[str] = set()
+        self._serial = 0
+        self._conversations: dict[str, Conversation] = {}
+        self._by_other: dict[str, Conversation] = {}
+        self._undelivered: dict[str, Conversation] = {}
+
+    def open(self) -> list[Conversation]:
+        """Guarantees the books as the file left them; returns what is still owed a Result.
+
+        Raises:
+            BooksError: when the file is damaged elsewhere than in its unfinished last line.
+        """
+        if self._path is None:
+            return []
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
+        self._replay(self._path)
+        self._file = self._path.open("ab", buffering=0)
+        return list(self._undelivered.values())
+
+    def close(self) -> None:
+        """Guarantees that the file is closed; the books stay readable."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def reset(self) -> None:
+        """Guarantees empty books and full floats, in the file too."""
+        self._clear()
+        if self._file is not None:
+            self._file.truncate(0)
+
+    def accept(self, conversation: Conversation) -> None:
+        """Guarantees that the request is known by its ids from now on."""
+        self._write(Accepted(conversation))
+        self._enter(conversation)
+
+    def settle(self, conversation: Conversation, code: str) -> None:
+        """Guarantees the end of a request: paid when `code` is 0 or it `pays`, else declined."""
+        conversation.result_code = code
+        conversation.ended_at = self._clock()
+        if code != "0" and not conversation.pays:
+            conversation.state = State.FAILED
+            conversation.balance = self.floats[self._paying(conversation)]
+            self._write(Ended(conversation))
+            return
+        conversation.state = State.PAID
+        conversation.receipt = receipt_number(self._serial + 1, conversation.ended_at)
+        conversation.balance = self.floats[conversation.short_code] - conversation.amount
+        payment = self._payment(conversation)
+        self._write(Ended(conversation, payment))
+        self._enter_payment(conversation, payment)
+
+    def expire(self, conversation: Conversation) -> None:
+        """Guarantees that a cached request is dropped and its id free again."""
+        conversation.state = State.EXPIRED
+        conversation.ended_at = self._clock()
+        self._write(Ended(conversation))
+
+    def delivered(self, conversation: Conversation) -> None:
+        """Guarantees that no Result is owed for this request after a restart."""
+        self._write(Delivered(conversation.conversation_id))
+        self._undelivered.pop(conversation.conversation_id, None)
+
+    def set_float(self, short_code: str, amount: int) -> None:
+        """Guarantees that the short code has exactly `amount` cents."""
+        self._write(Floated(short_code, amount))
+        self.floats[short_code] = amount
+
+    def known(self, originator_conversation_id: str) -> Conversation | None:
+        """Guarantees the latest request of that id, or nothing."""
+        return self._conversations.get(originator_conversation_id)
+
+    def found(self, identifier: str) -> Conversation | None:
+        """Guarantees the request with that ConversationID or receipt, or nothing."""
+        return self._by_other.get(identifier)
+
+    def conversations(self) -> Iterator[Conversation]:
+        """Guarantees each known request once, oldest first."""
+        return iter(self._conversations.values())
+
+    def _paying(self, conversation: Conversation) -> str:
+        return (
+            conversation.short_code
+            if conversation.short_code in self.floats
+            else self._short_codes[0]
+        )
+
+    def _enter(self, conversation: Conversation) -> None:
+        self._conversations[conversation.originator_conversation_id] = conversation
+        self._by_other[conversation.conversation_id] = conversation
+        self._undelivered[conversation.conversation_id] = conversation
+
+    def _replace(self, conversation: Conversation) -> None:
+        """A request whose duplicate was taken for new may end after that one was entered."""
+        latest = self._conversations.get(conversation.originator_conversation_id)
+        self._enter(conversation)
+        if latest is not None and latest.conversation_id != conversation.conversation_id:
+            self._conversations[conversation.originator_conversation_id] = latest
+
+    def _enter_payment(self, conversation: Conversation, payment: Payment) -> None:
+        self._serial += 1
+        self.floats[conversation.short_code] = conversation.balance
+        self.ledger.append(payment)
+        self.total += conversation.amount
+        self._by_other[conversation.receipt] = conversation
+        key = payout_key(conversation.originator_conversation_id)
+        if key in self._paid:
+            self.twice[key] = self.twice.get(key, 1) + 1
+        self._paid.add(key)
+
+    def _payment(self, conversation: Conversation) -> Payment:
+        return Payment(
+            originator_conversation_id=conversation.originator_conversation_id,
+            conversation_id=conversation.conversation_id,
+            receipt=conversation.receipt,
+            msisdn=conversation.msisdn,
+            amount=money(conversation.amount),
+            short_code=conversation.short_code,
+            command_id=conversation.command_id,
+            paid_at=self._instant(conversation.ended_at),
+        )
+
+    def _instant(self, moment: float) -> str:
+        second = int(moment)
+        if second != self._second[1]:
+            text = dt.datetime.fromtimestamp(second, dt.UTC).isoformat()
+            self._second = (text.removesuffix("+00:00"), second)
+        return f"{self._second[0]}.{int((moment - second) * 1000):03}Z"
+
+    def _write(self, event: Event) -> None:
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(event) + b"\n")
+
+    def _replay(self, path: Path) -> None:
+        decoder = msgspec.json.Decoder(Event)
+        whole = 0
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break  # The line the last process was killed in: it never took effect.
+                try:
+                    self._again(decoder.decode(line))
+                except msgspec.DecodeError as error:
+                    raise BooksError(f"{path}, line {number}: {error}") from None
+                whole += len(line)
+        with path.open("r+b") as file:
+            file.truncate(whole)
+
+    def _again(self, event: Event) -> None:
+        match event:
+            case Accepted(conversation):
+                self._enter(conversation)
+            case Ended(conversation, payment):
+                self._replace(conversation)
+                if payment is not None:
+                    self._enter_payment(conversation, payment)
+            case Delivered(identifier):
+                self._undelivered.pop(identifier, None)
+            case Floated(short_code, amount):
+                self.floats[short_code] = amount
