@@ -132,7 +132,7 @@ class Simulator:
         return {
             **self._statistics.report(self._books),
             "cpu_s": time.process_time(),
-            "pending": len(self._timetable),
+            "pending": len(self._timetable) + self._sender.under_way,
             "sp_locked": self._gateway.sp_locked,
             "initiator_locked": self._verdicts.initiator_locked,
         }

@@ -73,11 +73,11 @@ def broker_objection(inner: Inner) -> Objection | None:
     return None
 
 
-def core_objection(inner: Inner, *, strict_order: bool) -> Objection | None:
+def core_objection(inner: Inner) -> Objection | None:
     """Guarantees the objection the core answers in the Response, in the core's order of checks."""
     if "Caller" not in inner.fields or "Initiator" not in inner.fields:
         return codes.BAD_STRUCTURE, ""
-    if strict_order and not inner.ordered:
+    if not inner.ordered:
         return codes.BAD_STRUCTURE, ""
     if inner.get("KeyOwner") not in ("1", "2"):
         return codes.BAD_KEY_OWNER, ""

@@ -59,8 +59,22 @@ class _Callbacks:
     def __init__(self, wanted: int) -> None:
         self.rest = wanted
         self.complete = asyncio.Event()
+        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def start(self) -> tuple[asyncio.Server, str]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/result"
+
+    async def gone(self) -> None:
+        """Ends when the other side has closed every connection."""
+        await asyncio.gather(*self._serving)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(_ACK), _ACK)
         try:
             while True:
@@ -113,8 +127,7 @@ def _filled(settings: SimulatorSettings, certificate: bytes, url: str) -> str:
 async def measure(payouts: int) -> dict[str, Any]:
     """Guarantees the simulator's CPU in microseconds per payout, from its own clock."""
     callbacks = _Callbacks(payouts)
-    server = await asyncio.start_server(callbacks.serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/result"
+    server, url = await callbacks.start()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "certificate.pem"
         process = await asyncio.create_subprocess_exec(
@@ -128,6 +141,7 @@ async def measure(payouts: int) -> dict[str, Any]:
             process.terminate()
             await process.wait()
             server.close()
+            await callbacks.gone()
 
 
 async def _measured(

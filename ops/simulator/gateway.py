@@ -78,7 +78,7 @@ class Gateway:
         self._clock = clock
         self._monotonic = monotonic
         self._leave = leave
-        self._reader = Reader()
+        self._reader = Reader(strict_order=settings.strict_order)
         self.forget()
 
     def forget(self) -> None:
@@ -205,9 +205,7 @@ class Gateway:
         if plan.refusal:
             self._refuse(exchange, (plan.refusal, ""))
             return
-        objection = broker_objection(exchange.inner) or core_objection(
-            exchange.inner, strict_order=self._settings.strict_order
-        )
+        objection = broker_objection(exchange.inner) or core_objection(exchange.inner)
         if objection is not None:
             self._refuse(exchange, objection)
         elif self._is_duplicate(exchange):

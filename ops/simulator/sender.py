@@ -58,6 +58,7 @@ class Sender:
         self.loop = loop
         self.timeout_s = timeout_s
         self.keep_alive = keep_alive
+        self.under_way = 0
         self._limit = connections
         self._context = context
         self._destinations: dict[tuple[str, str], Destination] = {}
@@ -73,6 +74,7 @@ class Sender:
     def post(self, url: str, message: bytes, done: Done) -> None:
         """Guarantees one later call of `done`: true after HTTP 200 with an all-zero code."""
         destination, _ = self._head(url)
+        self.under_way += 1
         self._start(Post(destination, message, done))
 
     async def close(self) -> None:
@@ -86,9 +88,15 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
 
+    def report(self, post: Post, *, acknowledged: bool) -> None:
+        """Tells the end of a post, once."""
+        self.under_way -= 1
+        post.done(acknowledged)
+
     def clear(self) -> None:
         """Guarantees that messages still waiting for a connection are forgotten."""
         for destination in self._destinations.values():
+            self.under_way -= len(destination.waiting)
             destination.waiting.clear()
 
     def _head(self, url: str) -> tuple[Destination, bytes]:
@@ -144,7 +152,7 @@ class Sender:
                 )
         except (OSError, TimeoutError, ValueError):
             destination.open -= 1
-            post.done(False)  # noqa: FBT003
+            self.report(post, acknowledged=False)
             self.next(destination)
             return
         self._all.add(connection)
@@ -232,7 +240,8 @@ class _Connection(asyncio.Protocol):
                 return
             head = received.partition(b"\r\n\r\n")[0]
             unbounded = bool(received) and _LENGTH.search(head) is None
-            post.done(unbounded and not _CHUNKED.search(head) and _acknowledges(received))
+            complete = unbounded and not _CHUNKED.search(head)
+            self._sender.report(post, acknowledged=complete and _acknowledges(received))
         self._sender.lost(self)
 
     def _finish(self, head: bytes) -> None:
@@ -244,7 +253,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._sender.free(self)
         if post is not None:
-            post.done(_acknowledges(received))
+            self._sender.report(post, acknowledged=_acknowledges(received))
 
     def _stop(self) -> None:
         self.post = None

@@ -70,7 +70,8 @@ class Inner:
 class Reader:
     """Guarantees that no DTD, entity or network is touched, whatever is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict_order: bool = False) -> None:
+        self._strict_order = strict_order
         self._parser = etree.XMLParser(
             resolve_entities=False,
             no_network=True,
@@ -109,7 +110,7 @@ class Reader:
         root = self._root(text.encode())
         if _local(root) not in ("request", "Request"):
             raise MalformedError("not a request")
-        inner = Inner(ordered=_in_order("request", root))
+        inner = Inner(ordered=not self._strict_order or _ordered(root))
         for section in root:
             name = _local(section)
             if name == "KeyOwner":
@@ -132,12 +133,13 @@ class Reader:
         raise MalformedError("originatorConversationID")
 
     def _root(self, body: bytes) -> "etree._Element":
-        if b"<!DOCTYPE" in body:
-            raise MalformedError("DOCTYPE is refused")
         try:
-            return etree.fromstring(body, self._parser)
+            root = etree.fromstring(body, self._parser)
         except (etree.XMLSyntaxError, ValueError) as error:
             raise MalformedError(f"not well-formed: {error}") from None
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise MalformedError("DOCTYPE is refused")
+        return root
 
 
 def _local(element: "etree._Element") -> str:
@@ -157,7 +159,6 @@ def _header(part: "etree._Element") -> dict[str, str]:
 
 
 def _transaction(section: "etree._Element", inner: Inner) -> None:
-    inner.ordered = inner.ordered and _in_order("Transaction", section)
     for child in section:
         name = _local(child)
         if name == "Parameters":
@@ -182,24 +183,27 @@ def _pairs(element: "etree._Element") -> list[tuple[str, str]]:
 
 
 def _identity(section: "etree._Element", inner: Inner) -> None:
-    inner.ordered = inner.ordered and _in_order("Identity", section)
     for party in section:
         name = _local(party)
         inner.fields[name] = ""
-        inner.ordered = inner.ordered and _in_order(name, party)
         for child in party:
             inner.fields[f"{name}/{_local(child)}"] = (child.text or "").strip()
 
 
-def _in_order(name: str, element: "etree._Element") -> bool:
-    order = ORDER.get(name, ())
-    last = -1
-    for child in element:
-        local = _local(child)
-        if local not in order or order.index(local) < last:
-            return False
-        last = order.index(local)
-    return True
+def _ordered(root: "etree._Element") -> bool:
+    """Looks at the frame, its sections and their parties: nothing deeper has an order."""
+    sections = [root, *root]
+    parties = [party for section in root for party in section if _local(party) in ORDER]
+    return all(_in_order(element) for element in (*sections, *parties))
+
+
+def _in_order(element: "etree._Element") -> bool:
+    name = _local(element)
+    if name == "KeyOwner":
+        return True
+    order = ORDER.get(name.lower() if name == "Request" else name, ())
+    places = [order.index(_local(child)) if _local(child) in order else -1 for child in element]
+    return -1 not in places and places == sorted(places)
 
 
 def digest_matches(header: dict[str, str], password: str, form: str) -> bool:
