@@ -254,7 +254,7 @@ class PayoutStore(Protocol):
     async def note(self, move: Move) -> None:
         """Write a timeline entry (kind, reason, ids, detail); `to` and `sources` are ignored.
 
-        A conversation id is attached to the payout if it has none.
+        A conversation id is attached to the payout if it has none; `queued` is set if given.
         """
         ...
 

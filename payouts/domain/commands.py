@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -35,6 +36,7 @@ COMMAND_IDS: Final = (
     "SalaryPaymentWithWithdrawalChargePaid",
     "BusinessPaymentWithWithdrawalChargePaid",
 )
+DEFAULT_ACCOUNT: Final = AccountName("default")
 REQUIRED: Final = ("payout_id", "amount", "msisdn")
 FIELDS: Final = frozenset(
     (
@@ -50,9 +52,7 @@ FIELDS: Final = frozenset(
     )
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})"
-)
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Command:
     amount_minor: int
     msisdn: str = field(repr=False)
     command_id: str = COMMAND_IDS[0]
-    account: AccountName = AccountName("default")
+    account: AccountName = DEFAULT_ACCOUNT
     currency: str = "KES"
     run_id: RunId | None = None
     remark: str | None = field(default=None, repr=False)
@@ -220,15 +220,13 @@ class _Reading:
         value = self._string("not_after")
         if value is None:
             return None
-        try:
-            if _INSTANT.fullmatch(value) is None:
-                raise ValueError
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.problems.append(
-                "not_after: must be an RFC 3339 instant, such as 2026-11-30T17:00:00+03:00"
-            )
-            return None
+        if _INSTANT.fullmatch(value):
+            with suppress(ValueError, OverflowError):
+                return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        self.problems.append(
+            "not_after: must be an RFC 3339 instant, such as 2026-11-30T17:00:00+03:00"
+        )
+        return None
 
     def metadata(self) -> Mapping[str, str]:
         value = self.fields.get("metadata")
@@ -239,8 +237,10 @@ class _Reading:
         ):
             self.problems.append("metadata: must be a flat JSON object of strings")
             return {}
-        size = 2 + sum(len(k.encode(errors="replace")) + len(v.encode(errors="replace")) + 6
-                       for k, v in value.items())
+        size = 2 + sum(
+            len(k.encode(errors="replace")) + len(v.encode(errors="replace")) + 6
+            for k, v in value.items()
+        )
         if size > MAX_METADATA_BYTES:
             self.problems.append(f"metadata: must take at most {MAX_METADATA_BYTES} bytes")
         if any(_CONTROL.search(key) or _CONTROL.search(text) for key, text in value.items()):

@@ -103,9 +103,8 @@ def rejection_of(
 ) -> Event:
     """Return the `payout.rejected` event of one invalid command with a readable payout id.
 
-    Args:
-        message_key: what tells this message from another (its message id, or its body's digest);
-            a redelivery of the same message yields the same event id.
+    `message_key` tells this message from another (its message id, or its body's digest): a
+    redelivery of the same message yields the same event id.
     """
     return Event(
         event_id=event_id_for(payout_id, REJECTED, message_key),

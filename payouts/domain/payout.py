@@ -48,7 +48,9 @@ OPEN: Final = frozenset(State) - ENDED
 TRANSITIONS: Final[Mapping[tuple[State, State], str]] = MappingProxyType(
     {
         (State.RECEIVED, State.SUBMITTING): "the due sweep claims it",
+        (State.RECEIVED, State.SUCCEEDED): "a Result came for it, sent before a restore",
         (State.RECEIVED, State.FAILED): "it expired, or a person cancelled it, unsent",
+        (State.RECEIVED, State.IN_DOUBT): "a Result came for it that disagrees",
         (State.SUBMITTING, State.ACCEPTED): "the Response says that it was taken or queued",
         (State.SUBMITTING, State.WAITING): "it is certain that this send was not taken",
         (State.SUBMITTING, State.IN_DOUBT): "the outcome of the send is unknown",
