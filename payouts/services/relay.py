@@ -1,0 +1,100 @@
+"""Brings durable events to downstream: at once where it can, by sweep where something failed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from payouts.domain.errors import (
+    BrokerUnavailableError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    UnroutableError,
+)
+from payouts.domain.events import Event
+from payouts.domain.signals import Signal
+from payouts.ports import Clock, EventPublisher, Outbox, Telemetry
+
+HIDDEN_S: Final = 30.0
+OVERLOOKED_AFTER_S: Final = 5.0
+
+
+class Relay:
+    """Publishes every event at least once, always with the same id (design.md §2, 6).
+
+    Args:
+        limit: how many events may be in hand at once; what is offered beyond stays in the
+            outbox for the sweep.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publisher: EventPublisher,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        limit: int = 500,
+    ) -> None:
+        self._outbox = outbox
+        self._publisher = publisher
+        self._clock = clock
+        self._telemetry = telemetry
+        self._limit = limit
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def offer(self, event: Event | None) -> None:
+        """Publish a durable event soon; never waits, never raises."""
+        if event is None or len(self._tasks) >= self._limit:
+            return
+        task = asyncio.create_task(self._publish(event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def sweep(self) -> int:
+        """Offer events that have been overlooked, as many as may be in hand; return how many."""
+        now = self._clock.now()
+        events = await self._outbox.claim_unpublished(
+            older_than=now - timedelta(seconds=OVERLOOKED_AFTER_S),
+            until=now + timedelta(seconds=HIDDEN_S),
+            limit=max(0, self._limit - len(self._tasks)),
+        )
+        for event in events:
+            self.offer(event)
+        return len(events)
+
+    async def drain(self) -> None:
+        """Wait for the events in hand."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _publish(self, event: Event) -> None:
+        try:
+            await self._publisher.publish(event)
+        except UnroutableError:
+            self._telemetry.emit(
+                Signal.EVENT_UNROUTABLE,
+                event_id=event.event_id,
+                type=event.type,
+                payout_id=event.subject,
+            )
+            return
+        except BrokerUnavailableError:
+            self._telemetry.emit(
+                Signal.EVENT_POSTPONED, event_id=event.event_id, payout_id=event.subject
+            )
+            return
+        self._telemetry.emit(
+            Signal.EVENT_PUBLISHED,
+            event_id=event.event_id,
+            type=event.type,
+            payout_id=event.subject,
+        )
+        try:
+            await self._outbox.mark_published(event.event_id)
+        except (StoreUnavailableError, StoreRefusedError) as error:
+            # It stays in the outbox and is published again, with the same id.
+            self._telemetry.emit(
+                Signal.SWEEP_FAILED, sweep="mark_published", error=type(error).__name__
+            )
