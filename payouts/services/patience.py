@@ -41,7 +41,7 @@ class Patience:
             reraise=True,
         )
         await self._clock.sleep(0.05)
-        outcome = await retrying(write)
+        outcome: T = await retrying(write)
         seconds = self._clock.monotonic() - began
         self._telemetry.emit(Signal.STORE_BACK, doing=doing, seconds=seconds)
         return outcome

@@ -1,0 +1,214 @@
+"""Sends a payout whose intent is durable, and writes down what the gateway said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
+from tenacity import wait_random_exponential as wait_growing
+
+from payouts.domain.answers import Answer, NotSent, OutcomeUnknown, Response
+from payouts.domain.code_types import CodeClass, Side
+from payouts.domain.codes import lookup
+from payouts.domain.decisions import (
+    Accept,
+    Decision,
+    Doubt,
+    Fail,
+    Jitter,
+    Policies,
+    Wait,
+    decide_answer,
+    is_passing,
+)
+from payouts.domain.payout import Payout, State
+from payouts.domain.signals import Signal
+from payouts.domain.values import PayoutId
+from payouts.ports import Clock, Gateway, Move, Pace, PayoutStore, Telemetry
+from payouts.services.accounts import Accounts
+from payouts.services.lease import Lease
+from payouts.services.patience import Patience
+from payouts.services.relay import Relay
+
+
+def move_of(
+    payout: Payout, decision: Decision, *, at: datetime, actor: str, kind: str, detail: str | None
+) -> Move:
+    """Return the transition that carries a decision about the present attempt out."""
+    sources = frozenset({payout.state})
+    sent_at = payout.claimed_at if payout.state is State.SUBMITTING else None
+    to: State
+    match decision:
+        case Accept():
+            return Move(
+                payout_id=payout.payout_id,
+                to=State.ACCEPTED,
+                sources=sources,
+                at=at,
+                actor=actor,
+                kind=kind,
+                attempt=payout.attempts,
+                reason=decision.reason,
+                next_action_at=decision.next_action_at,
+                sent_at=sent_at,
+                conversation_id=decision.conversation_id,
+                queued=decision.queued,
+                detail=detail,
+            )
+        case Wait():
+            to, next_action_at = State.WAITING, decision.until
+            sent_at = sent_at if decision.sent else None
+        case Doubt():
+            to, next_action_at = State.IN_DOUBT, decision.next_action_at
+        case Fail():
+            to, next_action_at = State.FAILED, None
+        case _ as never:
+            assert_never(never)
+    return Move(
+        payout_id=payout.payout_id,
+        to=to,
+        sources=sources,
+        at=at,
+        actor=actor,
+        kind=kind,
+        attempt=payout.attempts,
+        reason=decision.reason,
+        next_action_at=next_action_at,
+        sent_at=sent_at,
+        detail=detail,
+    )
+
+
+def name_of(answer: Answer) -> tuple[str, str]:
+    """Return the kind and code of an answer, for telemetry."""
+    match answer:
+        case Response():
+            return "response", answer.code
+        case NotSent():
+            return "not_sent", answer.cause.value
+        case OutcomeUnknown():
+            return "unknown", answer.cause.value
+        case _ as never:
+            assert_never(never)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Sends one payout at a time per call; any number of calls may be under way.
+
+    `in_flight` names what this process is sending now, so that a row that says `submitting` for
+    this worker without being in it is known to be an orphan.
+    """
+
+    store: PayoutStore
+    gateway: Gateway
+    pace: Pace
+    accounts: Accounts
+    relay: Relay
+    lease: Lease
+    clock: Clock
+    telemetry: Telemetry
+    policies: Policies
+    jitter: Jitter
+    patience: Patience
+    in_flight: set[PayoutId]
+
+    async def submit(self, payout: Payout) -> None:
+        """Send a payout in state `submitting` that this worker owns, until it is written down.
+
+        The intent must be durable already. Passing refusals are tried again at once, a bounded
+        number of times; everything else is decided by what the answer proves.
+        """
+        began = self.clock.monotonic()
+        owner = payout.owner
+        answer, tries = await self._send(payout, lambda: self._may_send(owner))
+        at = self.clock.now()
+        kind, code = name_of(answer)
+        self.telemetry.emit(
+            Signal.PAYOUT_SUBMITTED,
+            payout_id=payout.payout_id,
+            account=payout.account,
+            attempt=payout.attempts,
+            answer=kind,
+            code=code,
+            seconds=self.clock.monotonic() - began,
+            originator_conversation_id=payout.originator_conversation_id,
+        )
+        decision = decide_answer(payout, answer, at=at, policies=self.policies, jitter=self.jitter)
+        move = move_of(
+            payout,
+            decision,
+            at=at,
+            actor=self.lease.actor,
+            kind="answer",
+            detail=f"{tries} tries" if tries > 1 else None,
+        )
+        await self._write_down(payout, move)
+        await self.accounts.heed(payout.account, answer)
+
+    def _may_send(self, owner: object) -> bool:
+        return owner == self.lease.owner and self.lease.holds()
+
+    async def _send(self, payout: Payout, may_send: Callable[[], bool]) -> tuple[Answer, int]:
+        answer = await self._send_once(payout, may_send)
+        left = self.policies.tries_at_once - 1
+        if left < 1 or not self._worth_another(answer):
+            return answer, 1
+        retrying = AsyncRetrying(
+            retry=retry_if_result(self._worth_another),
+            stop=stop_after_attempt(left),
+            wait=wait_growing(multiplier=0.2, max=2.0),
+            sleep=self.clock.sleep,
+            retry_error_callback=_last_outcome,
+        )
+        await self.clock.sleep(0.1 + 0.2 * self.jitter())
+        answer = await retrying(self._send_once, payout, may_send)
+        return answer, 1 + int(retrying.statistics.get("attempt_number", 1))
+
+    def _worth_another(self, answer: Answer) -> bool:
+        return is_passing(answer) and self.lease.holds()
+
+    async def _send_once(self, payout: Payout, may_send: Callable[[], bool]) -> Answer:
+        answer = await self.gateway.submit(payout, may_send=may_send)
+        if isinstance(answer, Response):
+            klass = lookup(Side.RESPONSE, answer.code).klass
+            if klass is CodeClass.REFUSED_RETRY:
+                self.pace.slow_down(payout.account)
+        return answer
+
+    async def _write_down(self, payout: Payout, move: Move) -> None:
+        moved = await self.patience.until_durable("record an answer", lambda: self.store.move(move))
+        if moved.payout is None:
+            # A Result or the sweep was faster; what was said stays visible all the same.
+            await self.patience.until_durable("note an answer", lambda: self.store.note(move))
+            return
+        self.telemetry.emit(
+            Signal.PAYOUT_MOVED,
+            payout_id=payout.payout_id,
+            account=payout.account,
+            state=move.to.value,
+            kind=move.kind,
+            code=move.reason.code if move.reason else "",
+        )
+        if moved.event is not None:
+            if moved.payout.ended:
+                self.telemetry.emit(
+                    Signal.PAYOUT_ENDED,
+                    payout_id=payout.payout_id,
+                    account=payout.account,
+                    state=move.to.value,
+                    code=move.reason.code if move.reason else "",
+                    seconds=(move.at - payout.created_at).total_seconds(),
+                    conversation_id=moved.payout.conversation_id,
+                )
+            self.relay.offer(moved.event)
+
+
+def _last_outcome(state: RetryCallState) -> Answer:
+    if state.outcome is None:
+        raise RuntimeError("A retry ended without an outcome.")
+    answer: Answer = state.outcome.result()
+    return answer
