@@ -133,6 +133,7 @@ class Simulator:
             **self._statistics.report(self._books),
             "cpu_s": time.process_time(),
             "pending": len(self._timetable) + self._sender.under_way,
+            "away": bool(self._returning),
             "sp_locked": self._gateway.sp_locked,
             "initiator_locked": self._verdicts.initiator_locked,
         }

@@ -1,6 +1,7 @@
 """Callbacks: Results and queue time-outs, sent, repeated, and given up in the end."""
 
 from collections.abc import Callable
+from typing import Final
 
 from ops.simulator import codes
 from ops.simulator.answers import timeout_notice
@@ -13,6 +14,7 @@ from ops.simulator.statistics import Callbacks, MessageLog, Statistics
 from ops.simulator.timetable import Timetable
 
 Ended = Callable[[], None]
+_LONGEST_WAIT_S: Final = 60.0
 
 
 def _ignore() -> None:
@@ -94,7 +96,7 @@ class Deliveries:
                 ended()
             elif repeat < self._settings.resends:
                 count.resent += 1
-                wait_s = self._settings.resend_delay_s * 2**repeat
+                wait_s = min(self._settings.resend_delay_s * 2 ** min(repeat, 20), _LONGEST_WAIT_S)
                 self._timetable.after(wait_s, self._send, url, message, count, ended, repeat + 1)
             else:
                 count.failed += 1

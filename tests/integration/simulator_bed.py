@@ -322,7 +322,7 @@ async def callback_server(**changes: Any) -> AsyncIterator[Callbacks]:
     app.router.add_post("/{any:.*}", callbacks.take)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, **changes)
+    site = web.TCPSite(runner, "127.0.0.1", **{"port": 0, **changes})
     await site.start()
     host, port = runner.addresses[0][:2]
     callbacks.url = f"http{'s' if changes.get('ssl_context') else ''}://{host}:{port}"
