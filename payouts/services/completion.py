@@ -20,6 +20,7 @@ from payouts.domain.decisions import (
 )
 from payouts.domain.payout import OPEN, TRANSITIONS, Payout, Reason, ReasonSource, State
 from payouts.domain.signals import Signal
+from payouts.domain.values import AccountName
 from payouts.ports import (
     Clock,
     Completion,
@@ -53,6 +54,15 @@ class Completions:
     telemetry: Telemetry
     policies: Policies
     actor: str
+    balances: dict[AccountName, int]
+
+    async def write_balances(self) -> int:
+        """Write down the last utility balance heard of each account; return how many."""
+        heard = list(self.balances.items())
+        self.balances.clear()
+        for name, minor in heard:
+            await self.store.record_balance(name, minor=minor, at=self.clock.now())
+        return len(heard)
 
     async def take_result(
         self, result: Result, *, source: ReasonSource = ReasonSource.RESULT
@@ -137,10 +147,6 @@ class Completions:
 
     async def _disagree(self, result: Result, verdict: End, payout: Payout) -> None:
         """Doubt a payout whose Result carries another amount or receiver."""
-        if not _disagrees(result, payout):
-            # It was ended or moved between the two looks; look again.
-            await self.take_result(result, source=verdict.reason.source)
-            return
         reason = Reason(
             source=verdict.reason.source,
             code=result.code,
@@ -287,6 +293,8 @@ class Completions:
         payout = outcome.payout
         if payout is None:
             return
+        if result.utility_balance_minor is not None:
+            self.balances[payout.account] = result.utility_balance_minor
         self.telemetry.emit(
             Signal.RESULT_RECEIVED,
             payout_id=payout.payout_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -38,48 +38,40 @@ def move_of(
     payout: Payout, decision: Decision, *, at: datetime, actor: str, kind: str, detail: str | None
 ) -> Move:
     """Return the transition that carries a decision about the present attempt out."""
-    sources = frozenset({payout.state})
-    sent_at = payout.claimed_at if payout.state is State.SUBMITTING else None
-    to: State
-    match decision:
-        case Accept():
-            return Move(
-                payout_id=payout.payout_id,
-                to=State.ACCEPTED,
-                sources=sources,
-                at=at,
-                actor=actor,
-                kind=kind,
-                attempt=payout.attempts,
-                reason=decision.reason,
-                next_action_at=decision.next_action_at,
-                sent_at=sent_at,
-                conversation_id=decision.conversation_id,
-                queued=decision.queued,
-                detail=detail,
-            )
-        case Wait():
-            to, next_action_at = State.WAITING, decision.until
-            sent_at = sent_at if decision.sent else None
-        case Doubt():
-            to, next_action_at = State.IN_DOUBT, decision.next_action_at
-        case Fail():
-            to, next_action_at = State.FAILED, None
-        case _ as never:
-            assert_never(never)
-    return Move(
+    move = Move(
         payout_id=payout.payout_id,
-        to=to,
-        sources=sources,
+        to=payout.state,
+        sources=frozenset({payout.state}),
         at=at,
         actor=actor,
         kind=kind,
         attempt=payout.attempts,
         reason=decision.reason,
-        next_action_at=next_action_at,
-        sent_at=sent_at,
+        sent_at=payout.claimed_at if payout.state is State.SUBMITTING else None,
         detail=detail,
     )
+    match decision:
+        case Accept():
+            return replace(
+                move,
+                to=State.ACCEPTED,
+                next_action_at=decision.next_action_at,
+                conversation_id=decision.conversation_id,
+                queued=decision.queued,
+            )
+        case Wait():
+            return replace(
+                move,
+                to=State.WAITING,
+                next_action_at=decision.until,
+                sent_at=move.sent_at if decision.sent else None,
+            )
+        case Doubt():
+            return replace(move, to=State.IN_DOUBT, next_action_at=decision.next_action_at)
+        case Fail():
+            return replace(move, to=State.FAILED)
+        case _ as never:
+            assert_never(never)
 
 
 def name_of(answer: Answer) -> tuple[str, str]:

@@ -1,0 +1,198 @@
+"""Asks the gateway about payouts in doubt; sends the same id again only where proof allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from payouts.domain.answers import BrokerRecord
+from payouts.domain.code_types import CodeClass
+from payouts.domain.commands import AccountRules
+from payouts.domain.decisions import (
+    Accept,
+    Ambiguous,
+    Found,
+    Jitter,
+    Policies,
+    decide_record,
+    growing_s,
+)
+from payouts.domain.payout import Payout, Reason, ReasonSource, State
+from payouts.domain.signals import Signal
+from payouts.domain.values import AccountName, query_id_for
+from payouts.ports import (
+    Clock,
+    Gateway,
+    Incident,
+    IncidentKind,
+    Move,
+    PayoutStore,
+    Query,
+    Telemetry,
+)
+from payouts.services.accounts import Accounts
+from payouts.services.completion import Completions
+from payouts.services.lease import Lease
+from payouts.services.submission import move_of, name_of
+
+NOT_FOUND_ENOUGH = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciliation:
+    """Settles doubt by asking, never by guessing (design.md §3, "In-doubt work")."""
+
+    store: PayoutStore
+    gateway: Gateway
+    completions: Completions
+    accounts: Accounts
+    rules: Callable[[AccountName], AccountRules]
+    lease: Lease
+    clock: Clock
+    telemetry: Telemetry
+    policies: Policies
+    jitter: Jitter
+
+    async def settle(self, payout: Payout) -> Payout | None:
+        """Do the next step for a payout in doubt that the sweep has claimed.
+
+        Returns the payout in state `submitting` if the same id is to be sent again, else None.
+
+        Raises:
+            StoreUnavailableError: the step is taken again when the claim runs out.
+        """
+        if self._is_stuck(payout):
+            await self._leave_to_a_person(payout)
+            return None
+        again = await self._send_again(payout)
+        if again is not None:
+            return again
+        if self.policies.ambiguous is not Ambiguous.HOLD:
+            await self._ask(payout)
+        return None
+
+    def _is_stuck(self, payout: Payout) -> bool:
+        since = payout.doubt_since
+        limit = timedelta(seconds=self.policies.stuck_after_s)
+        return since is not None and self.clock.now() - since >= limit
+
+    async def _leave_to_a_person(self, payout: Payout) -> None:
+        await self.store.record_incident(
+            Incident(
+                kind=IncidentKind.STUCK,
+                at=self.clock.now(),
+                payout_id=payout.payout_id,
+                originator_conversation_id=payout.originator_conversation_id,
+                conversation_id=payout.conversation_id,
+                detail="asking has not settled it; look it up in the M-PESA portal",
+            )
+        )
+        await self.store.postpone(payout.payout_id, next_action_at=None)
+        self.telemetry.emit(Signal.PAYOUT_STUCK, payout_id=payout.payout_id, account=payout.account)
+
+    async def _send_again(self, payout: Payout) -> Payout | None:
+        """Claim the payout for another send under its own id; the store decides if it may."""
+        arrived = payout.reason is not None and payout.reason.klass == CodeClass.DUPLICATE.value
+        by_policy = self.policies.ambiguous is Ambiguous.RESEND and not arrived
+        if not by_policy and payout.not_found_count < NOT_FOUND_ENOUGH:
+            return None
+        return await self.store.resend(
+            payout.payout_id,
+            self.lease.owner,
+            now=self.clock.now(),
+            grace_s=self.policies.not_found_grace_s,
+            interval_s=self.policies.query_interval_s,
+            by_policy=by_policy,
+            actor=self.lease.actor,
+        )
+
+    async def _ask(self, payout: Payout) -> None:
+        now = self.clock.now()
+        rules = self.rules(payout.account)
+        query = Query(
+            query_id=query_id_for(rules.shortcode, rules.organisation, payout.payout_id, now),
+            payout_id=payout.payout_id,
+            asked_at=now,
+        )
+        wait_s = growing_s(
+            self.policies.query_interval_s,
+            self.policies.query_interval_cap_s,
+            payout.queries,
+            self.jitter,
+        )
+        wait_s = max(wait_s, self.policies.query_interval_s)
+        await self.store.record_query(
+            query, next_action_at=now + timedelta(seconds=wait_s), actor=self.lease.actor
+        )
+        # The broker's log is asked first, the core's ledger every second time.
+        if self.gateway.can_ask_broker(payout.account) and payout.queries % 2 == 0:
+            await self._ask_broker(payout, query)
+        else:
+            await self._ask_core(payout, query)
+
+    async def _ask_core(self, payout: Payout, query: Query) -> None:
+        """Send a TransactionStatusQuery; what it finds comes to the callback server."""
+        answer = await self.gateway.ask_core(payout, query.query_id, may_send=self.lease.holds)
+        await self.accounts.heed(payout.account, answer)
+        kind, code = name_of(answer)
+        await self.store.note(
+            Move(
+                payout_id=payout.payout_id,
+                to=payout.state,
+                sources=frozenset(),
+                at=self.clock.now(),
+                actor=self.lease.actor,
+                kind="query sent",
+                reason=Reason(
+                    source=ReasonSource.QUERY,
+                    code=code,
+                    klass=kind,
+                    description=answer.description,
+                ),
+            )
+        )
+
+    async def _ask_broker(self, payout: Payout, query: Query) -> None:
+        """Look the payout up in the broker's log of messages (queryTransaction)."""
+        record = await self.gateway.ask_broker(payout)
+        found = Found.NO_ANSWER
+        if isinstance(record, BrokerRecord):
+            found = await self._heed_record(payout, query, record)
+        else:
+            await self.accounts.heed(payout.account, record)
+        self.telemetry.emit(
+            Signal.PAYOUT_QUERIED,
+            payout_id=payout.payout_id,
+            account=payout.account,
+            by="broker",
+            found=found.value,
+        )
+
+    async def _heed_record(self, payout: Payout, query: Query, record: BrokerRecord) -> Found:
+        if record.results:
+            for result in record.results:
+                await self.completions.take_result(result, source=ReasonSource.QUERY)
+            return Found.ENDED
+        decision = decide_record(
+            payout, record, at=query.asked_at, policies=self.policies, jitter=self.jitter
+        )
+        if isinstance(decision, Found):
+            if decision is Found.NOT_FOUND:
+                await self.completions.not_found(payout, asked_at=query.asked_at, query=query)
+            return decision
+        if isinstance(decision, Accept) and payout.conversation_id is not None:
+            return Found.UNDER_WAY  # Known already; the core is asked next.
+        move = move_of(
+            payout,
+            decision,
+            at=self.clock.now(),
+            actor=self.lease.actor,
+            kind="query",
+            detail="by queryTransaction",
+        )
+        if move.to is State.IN_DOUBT:
+            return Found.UNDER_WAY
+        moved = await self.store.move(move)
+        self.completions.relay.offer(moved.event)
+        return Found.UNDER_WAY if isinstance(decision, Accept) else Found.ENDED
