@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from payouts.domain.decisions import Jitter
 from payouts.domain.errors import PayoutsError
@@ -39,7 +40,7 @@ class SweepLoops:
         self._jitter = jitter
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> SweepLoops:
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._loop(sweep)) for sweep in self._sweeps]
         return self
 

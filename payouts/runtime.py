@@ -1,0 +1,135 @@
+"""How a deployable runs: its event loop, its signals, its children. No module state."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from payouts.domain.errors import PayoutsError, SettingsError
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+CHILD_INDEX: Final = "PAYOUTS_PROCESS_INDEX"
+_RESTART_FIRST_S: Final = 0.5
+_RESTART_CAP_S: Final = 30.0
+_LOOK_EVERY_S: Final = 0.2
+
+
+class SystemClock:
+    """The real time."""
+
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that only grow."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run for this long."""
+        await asyncio.sleep(seconds)
+
+
+def system_jitter() -> float:
+    """Return a random number in [0, 1) to spread retries; not for secrets."""
+    return random.random()  # noqa: S311 - spreads load only
+
+
+def run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    """Run `main(stop)` on uvloop; SIGTERM and SIGINT set `stop`. Returns the exit code."""
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_with_signals(main))
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_USAGE
+    except PayoutsError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - it does not exist on Windows
+
+    return uvloop.new_event_loop
+
+
+def supervise(module: str, processes: int, environ: Mapping[str, str]) -> int:
+    """Run `python -m module` so many times; restart what dies; pass SIGTERM and SIGINT on.
+
+    Returns 0 if all children ended with 0 after a signal. A child that says that its settings
+    are not usable (exit 2) ends the others at once, as restarting cannot help.
+    """
+    return _Children(module, processes, environ).run()
+
+
+class _Children:
+    def __init__(self, module: str, processes: int, environ: Mapping[str, str]) -> None:
+        self._module = module
+        self._environ = environ
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._due = dict.fromkeys(range(processes), 0.0)
+        self._rest_s = dict.fromkeys(range(processes), _RESTART_FIRST_S)
+        self._stopping = False
+        self._code = 0
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        while self._running or not self._stopping:
+            self._start_due()
+            self._collect()
+            time.sleep(_LOOK_EVERY_S)
+        return self._code
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for index in [one for one, at in self._due.items() if at <= now]:
+            if self._stopping:
+                return
+            del self._due[index]
+            environ = {**os.environ, **self._environ, CHILD_INDEX: str(index)}
+            self._running[index] = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", self._module], env=environ
+            )
+
+    def _collect(self) -> None:
+        for index, child in list(self._running.items()):
+            code = child.poll()
+            if code is None:
+                continue
+            del self._running[index]
+            if self._stopping:
+                self._code = self._code or abs(code)
+            elif code == EXIT_USAGE:
+                self._code = EXIT_USAGE
+                self._stop()
+            else:
+                self._due[index] = time.monotonic() + self._rest_s[index]
+                self._rest_s[index] = min(_RESTART_CAP_S, self._rest_s[index] * 2)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._due.clear()
+        for child in self._running.values():
+            child.send_signal(signal.SIGTERM)

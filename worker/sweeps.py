@@ -1,0 +1,138 @@
+"""The worker's background work: due payouts, doubts, leftovers, heartbeats, accounts, events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from payouts.domain.decisions import Policies
+from payouts.messaging.consumer import CommandConsumer
+from payouts.ports import Clock, Pace, PayoutStore
+from payouts.services.accounts import Accounts
+from payouts.services.lease import Lease
+from payouts.services.reconciliation import Reconciliation
+from payouts.services.relay import Relay
+from payouts.services.sweeps import Sweep
+from worker.pool import Pool
+
+BATCH: Final = 200
+DUE_AT_ONCE: Final = 20
+ORPHANED_AFTER_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSweeps:
+    """Moves on what no message moves; safe in any number of workers."""
+
+    store: PayoutStore
+    pool: Pool
+    pace: Pace
+    reconciliation: Reconciliation
+    accounts: Accounts
+    consumers: Sequence[CommandConsumer]
+    relay: Relay
+    lease: Lease
+    clock: Clock
+    policies: Policies
+    lease_s: float
+
+    def all(self) -> list[Sweep]:
+        """Return the sweeps with their pace."""
+        beat_s = min(2.0, self.lease_s / 6)
+        doubt_s = min(1.0, self.policies.query_interval_s / 4)
+        return [
+            Sweep(name="heartbeat", rest_s=beat_s, run=self.lease.beat),
+            Sweep(name="accounts", rest_s=1.0, run=self.look_at_accounts),
+            Sweep(name="circuit", rest_s=1.0, run=self.accounts.probe),
+            Sweep(name="due", rest_s=0.5, run=self.submit_due, greedy=True),
+            Sweep(name="doubts", rest_s=doubt_s, run=self.ask_doubts, greedy=True),
+            Sweep(name="orphans", rest_s=ORPHANED_AFTER_S, run=self.find_orphans),
+            Sweep(name="abandoned", rest_s=2.0, run=self.find_abandoned),
+            Sweep(name="overdue", rest_s=1.0, run=self.find_overdue),
+            Sweep(name="relay", rest_s=1.0, run=self.relay.sweep),
+        ]
+
+    async def submit_due(self) -> int:
+        """Send `received` and `waiting` payouts whose time has come, as slots allow."""
+        accounts = self.accounts.open_accounts()
+        limit = min(DUE_AT_ONCE, self.pool.free)
+        if not accounts or limit < 1:
+            return 0
+        for _ in range(limit):
+            await self.pool.take_slot()
+        claimed = 0
+        try:
+            payouts = await self.store.claim_due(
+                self.lease.owner, accounts, now=self.clock.now(), limit=limit
+            )
+            for payout in payouts:
+                await self.pace.turn(payout.account)
+                self.pool.start(payout)
+                claimed += 1
+        finally:
+            for _ in range(limit - claimed):
+                self.pool.give_back()
+        return claimed
+
+    async def ask_doubts(self) -> int:
+        """Ask about payouts in doubt; send the same id again where that is proved safe."""
+        accounts = self.accounts.open_accounts()
+        if not accounts:
+            return 0
+        now = self.clock.now()
+        payouts = await self.store.claim_doubts(
+            accounts,
+            now=now,
+            until=now + timedelta(seconds=self.policies.query_interval_s),
+            limit=DUE_AT_ONCE,
+        )
+        for payout in payouts:
+            await self.pool.take_slot()
+            again = None
+            try:
+                await self.pace.turn(payout.account)
+                again = await self.reconciliation.settle(payout)
+            finally:
+                if again is None:
+                    self.pool.give_back()
+            if again is not None:
+                self.pool.start(again)
+        return len(payouts)
+
+    async def find_orphans(self) -> int:
+        """Doubt rows that say this worker is sending them while it is not."""
+        now = self.clock.now()
+        moved = await self.store.mark_orphaned(
+            self.lease.owner,
+            self.pool.in_flight,
+            before=now - timedelta(seconds=ORPHANED_AFTER_S),
+            now=now,
+        )
+        return len(moved)
+
+    async def find_abandoned(self) -> int:
+        """Doubt what dead workers had in flight."""
+        moved = await self.store.mark_abandoned(
+            lease_s=self.lease_s, now=self.clock.now(), limit=BATCH, actor=self.lease.actor
+        )
+        return len(moved)
+
+    async def find_overdue(self) -> int:
+        """Doubt accepted payouts whose Result is overdue."""
+        moved = await self.store.mark_overdue(
+            now=self.clock.now(), limit=BATCH, actor=self.lease.actor
+        )
+        return len(moved)
+
+    async def look_at_accounts(self) -> int:
+        """Learn which accounts are paused, and take commands for the others only."""
+        await self.accounts.refresh()
+        changed = 0
+        for consumer in self.consumers:
+            if self.accounts.is_open(consumer.account):
+                changed += await consumer.resume()
+            else:
+                changed += await consumer.pause()
+        return changed
