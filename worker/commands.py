@@ -68,7 +68,7 @@ class CommandHandler:
                 command, self.rules, send=self.accounts.is_open(self.rules.name)
             )
             if isinstance(outcome, Taken) and outcome.submit:
-                self.pool.start(outcome.payout)
+                self.pool.start(outcome.payout, has_turn=True)
                 handed_over = True
             return outcome
         finally:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from payouts.domain.payout import Payout
 from payouts.domain.values import PayoutId
+from payouts.ports import Pace
 from payouts.services.submission import Submission
+
+REVOKED_FOR: Final = timedelta(hours=1)
 
 
 class Pool:
@@ -16,11 +22,13 @@ class Pool:
     `submitting` is about to be sent, and RabbitMQ keeps the rest (back-pressure).
     """
 
-    def __init__(self, submission: Submission, concurrency: int) -> None:
+    def __init__(self, submission: Submission, pace: Pace, concurrency: int) -> None:
         self._submission = submission
+        self._pace = pace
         self._slots = asyncio.Semaphore(concurrency)
         self._free = concurrency
         self._tasks: dict[PayoutId, asyncio.Task[None]] = {}
+        self._revoked: dict[PayoutId, datetime] = {}
 
     @property
     def free(self) -> int:
@@ -42,11 +50,28 @@ class Pool:
         self._free += 1
         self._slots.release()
 
-    def start(self, payout: Payout) -> None:
-        """Send a payout in the slot that was taken for it."""
-        task = asyncio.create_task(self._submission.submit(payout))
+    def start(self, payout: Payout, *, has_turn: bool) -> None:
+        """Send a payout in the slot that was taken for it; without a turn it waits for one."""
+        task = asyncio.create_task(self._send(payout, has_turn=has_turn))
         self._tasks[payout.payout_id] = task
         task.add_done_callback(lambda done: self._finish(payout.payout_id, done))
+
+    def revoke(self, payout_ids: Sequence[PayoutId], at: datetime) -> None:
+        """Hold back what was claimed before `at`: the sweep has taken it to `in_doubt`."""
+        self._revoked = {
+            one: when for one, when in self._revoked.items() if at - when < REVOKED_FOR
+        }
+        self._revoked.update(dict.fromkeys(payout_ids, at))
+
+    def may_send(self, payout: Payout) -> bool:
+        """Tell whether the claim under which a payout is about to be sent still stands."""
+        at = self._revoked.get(payout.payout_id)
+        return at is None or (payout.claimed_at is not None and payout.claimed_at > at)
+
+    async def _send(self, payout: Payout, *, has_turn: bool) -> None:
+        if not has_turn:
+            await self._pace.turn(payout.account)
+        await self._submission.submit(payout, may_send=lambda: self.may_send(payout))
 
     def _finish(self, payout_id: PayoutId, task: asyncio.Task[None]) -> None:
         if self._tasks.get(payout_id) is task:
@@ -59,7 +84,7 @@ class Pool:
             )
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for what is in flight; return how many had to be left, `submitting`, to the sweep."""
+        """Wait for what is in flight; return how many were left, `submitting`, to the sweep."""
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=timeout_s)
         left = list(self._tasks.values())

@@ -68,8 +68,7 @@ class WorkerSweeps:
                 self.lease.owner, accounts, now=self.clock.now(), limit=limit
             )
             for payout in payouts:
-                await self.pace.turn(payout.account)
-                self.pool.start(payout)
+                self.pool.start(payout, has_turn=False)
                 claimed += 1
         finally:
             for _ in range(limit - claimed):
@@ -98,7 +97,7 @@ class WorkerSweeps:
                 if again is None:
                     self.pool.give_back()
             if again is not None:
-                self.pool.start(again)
+                self.pool.start(again, has_turn=True)
         return len(payouts)
 
     async def find_orphans(self) -> int:
@@ -110,6 +109,7 @@ class WorkerSweeps:
             before=now - timedelta(seconds=ORPHANED_AFTER_S),
             now=now,
         )
+        self.pool.revoke(moved, now)
         return len(moved)
 
     async def find_abandoned(self) -> int:

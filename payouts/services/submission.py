@@ -26,7 +26,6 @@ from payouts.domain.decisions import (
 )
 from payouts.domain.payout import Payout, State
 from payouts.domain.signals import Signal
-from payouts.domain.values import PayoutId
 from payouts.ports import Clock, Gateway, Move, Pace, PayoutStore, Telemetry
 from payouts.services.accounts import Accounts
 from payouts.services.lease import Lease
@@ -87,13 +86,23 @@ def name_of(answer: Answer) -> tuple[str, str]:
             assert_never(never)
 
 
+@dataclass(slots=True)
+class _Sending:
+    """The last answer of a few tries, and whether any of them left this machine."""
+
+    answer: Answer
+    tries: int = 1
+    left_once: bool = False
+
+    def tell(self, answer: Answer) -> None:
+        self.left_once = self.left_once or not isinstance(self.answer, NotSent)
+        self.answer = answer
+        self.tries += 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """Sends one payout at a time per call; any number of calls may be under way.
-
-    `in_flight` names what this process is sending now, so that a row that says `submitting` for
-    this worker without being in it is known to be an orphan.
-    """
+    """Sends one payout at a time per call; any number of calls may be under way."""
 
     store: PayoutStore
     gateway: Gateway
@@ -106,17 +115,20 @@ class Submission:
     policies: Policies
     jitter: Jitter
     patience: Patience
-    in_flight: set[PayoutId]
 
-    async def submit(self, payout: Payout) -> None:
+    async def submit(self, payout: Payout, *, may_send: Callable[[], bool]) -> None:
         """Send a payout in state `submitting` that this worker owns, until it is written down.
 
         The intent must be durable already. Passing refusals are tried again at once, a bounded
-        number of times; everything else is decided by what the answer proves.
+        number of times; everything else is decided by what the answer proves. `may_send` and
+        the lease are asked at the last instant before each request's first byte.
         """
         began = self.clock.monotonic()
         owner = payout.owner
-        answer, tries = await self._send(payout, lambda: self._may_send(owner))
+        sending = await self._send(
+            payout, lambda: owner == self.lease.owner and self.lease.holds() and may_send()
+        )
+        answer = sending.answer
         at = self.clock.now()
         kind, code = name_of(answer)
         self.telemetry.emit(
@@ -130,25 +142,29 @@ class Submission:
             originator_conversation_id=payout.originator_conversation_id,
         )
         decision = decide_answer(payout, answer, at=at, policies=self.policies, jitter=self.jitter)
+        if isinstance(decision, Wait) and sending.left_once:
+            decision = replace(decision, sent=True)
         move = move_of(
             payout,
             decision,
             at=at,
             actor=self.lease.actor,
             kind="answer",
-            detail=f"{tries} tries" if tries > 1 else None,
+            detail=f"{sending.tries} tries" if sending.tries > 1 else None,
         )
         await self._write_down(payout, move)
         await self.accounts.heed(payout.account, answer)
 
-    def _may_send(self, owner: object) -> bool:
-        return owner == self.lease.owner and self.lease.holds()
-
-    async def _send(self, payout: Payout, may_send: Callable[[], bool]) -> tuple[Answer, int]:
-        answer = await self._send_once(payout, may_send)
+    async def _send(self, payout: Payout, may_send: Callable[[], bool]) -> _Sending:
+        sending = _Sending(answer=await self._send_once(payout, may_send))
         left = self.policies.tries_at_once - 1
-        if left < 1 or not self._worth_another(answer):
-            return answer, 1
+        if left < 1 or not self._worth_another(sending.answer):
+            return sending
+
+        async def another() -> Answer:
+            sending.tell(await self._send_once(payout, may_send))
+            return sending.answer
+
         retrying = AsyncRetrying(
             retry=retry_if_result(self._worth_another),
             stop=stop_after_attempt(left),
@@ -157,8 +173,8 @@ class Submission:
             retry_error_callback=_last_outcome,
         )
         await self.clock.sleep(0.1 + 0.2 * self.jitter())
-        answer = await retrying(self._send_once, payout, may_send)
-        return answer, 1 + int(retrying.statistics.get("attempt_number", 1))
+        await retrying(another)
+        return sending
 
     def _worth_another(self, answer: Answer) -> bool:
         return is_passing(answer) and self.lease.holds()
