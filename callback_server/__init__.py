@@ -1,0 +1,1 @@
+"""The deployable that receives M-PESA's Results and publishes completion events."""
