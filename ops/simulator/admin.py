@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from ops.simulator.answers import Answer
-from ops.simulator.books import Payment
 from ops.simulator.faults import FaultError
+from ops.simulator.records import Payment
 from ops.simulator.server import Reply, Request, Stream
 
 JSON: Final = "application/json"

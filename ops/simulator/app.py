@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,13 +16,14 @@ import msgspec
 import uvloop
 
 from ops.simulator.admin import Admin
-from ops.simulator.books import Books, BooksError, Payment, State
+from ops.simulator.books import Books, BooksError
 from ops.simulator.checks import Verdicts
 from ops.simulator.core import Core
 from ops.simulator.faults import FaultError
 from ops.simulator.gateway import Gateway, Parts
 from ops.simulator.keys import CredentialKey
 from ops.simulator.queries import Queries
+from ops.simulator.records import Payment, State
 from ops.simulator.results import Deliveries
 from ops.simulator.script import Faults
 from ops.simulator.sender import Sender
@@ -31,9 +31,11 @@ from ops.simulator.server import Connection, Reply, Request
 from ops.simulator.settings import PREFIX, SettingsError, SimulatorSettings, from_environment
 from ops.simulator.statistics import Statistics
 from ops.simulator.timetable import Timetable
+from ops.simulator.tls import client_context, server_context
 
 REQUEST_PATH: Final = "/mminterface/request"
 QUERY_PATH: Final = "/queryTransactionService/services/transaction"
+_PORT_WAIT_S: Final = 0.05
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
 
@@ -50,7 +52,7 @@ class Simulator:
         self._key = CredentialKey(settings.certificate)
         self.certificate_pem = self._key.certificate_pem
         self._port = settings.port
-        self._tls = _server_context(settings)
+        self._tls = server_context(settings)
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._returning: set[asyncio.Task[None]] = set()
@@ -64,7 +66,7 @@ class Simulator:
             connections=settings.result_connections,
             timeout_s=settings.result_timeout_s,
             keep_alive=settings.result_keep_alive,
-            context=_client_context(settings),
+            context=client_context(settings),
         )
         self._statistics = Statistics()
         self._verdicts = Verdicts(settings, self._key)
@@ -221,7 +223,11 @@ class Simulator:
     async def _return(self) -> None:
         while self._loop.time() < self._away_until:  # noqa: ASYNC110 - it may be put off again
             await asyncio.sleep(self._away_until - self._loop.time())
-        await self._listen()
+        while self._server is None:
+            try:
+                await self._listen()
+            except OSError:  # Somebody else has the port for a moment.
+                await asyncio.sleep(_PORT_WAIT_S)
 
     async def _listen(self) -> None:
         self._server = await self._loop.create_server(
@@ -303,23 +309,3 @@ def _complain(problems: list[str], status: int) -> int:
     for problem in problems:
         print(f"simulator: {problem}", file=sys.stderr)
     return status
-
-
-def _server_context(settings: SimulatorSettings) -> ssl.SSLContext | None:
-    if not settings.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    if settings.tls_client_ca:
-        context.load_verify_locations(settings.tls_client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _client_context(settings: SimulatorSettings) -> ssl.SSLContext | None:
-    if not settings.result_ca and not settings.result_certificate:
-        return None
-    context = ssl.create_default_context(cafile=settings.result_ca or None)
-    if settings.result_certificate:
-        context.load_cert_chain(settings.result_certificate, settings.result_key)
-    return context

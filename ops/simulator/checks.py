@@ -1,7 +1,7 @@
 """What broker and core look at before they take a request, and the code for each objection."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from ops.simulator import codes
@@ -125,10 +125,7 @@ def _parameter_objection(inner: Inner, command: str) -> Objection | None:
 
 def cents(amount: str) -> int:
     """Guarantees the exact number of cents; 0 for what is no amount."""
-    try:
-        return int(Decimal(amount).scaleb(2)) if _AMOUNT.fullmatch(amount) else 0
-    except InvalidOperation:
-        return 0
+    return int(Decimal(amount).scaleb(2)) if _AMOUNT.fullmatch(amount) else 0
 
 
 class Verdicts:

@@ -28,6 +28,7 @@ BAD_PRIMARY = "6"
 BAD_RECEIVER = "7"
 BAD_INITIATOR = "2001"
 NOT_FOUND = "2033"
+G1_NOT_FOUND = "49"
 INITIATOR_LOCKED = "8006"
 
 # Response side: broker (D-B2C15 §3.17) and G2 core (D-XLS sheet 2).
@@ -78,6 +79,7 @@ RESULTS = {
     "17": "System internal error.",
     "21": "The initiator is not allowed to initiate this transaction request.",
     "26": "System busy. The service request is rejected.",
+    "49": "NoTransactionFound",
     "1001": "The caller information is invalid.",
     "2001": "The initiator information is invalid.",
     "2006": "Declined due to account rule: The account status does not allow this transaction.",

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 from ops.simulator import codes
-from ops.simulator.books import MARKET_TIME, Books, Conversation, State
+from ops.simulator.books import Books
 from ops.simulator.checks import Verdicts, cents
 from ops.simulator.faults import Plan
 from ops.simulator.queries import rebuilt_request
+from ops.simulator.records import MARKET_TIME, Conversation, State
 from ops.simulator.results import Deliveries
 from ops.simulator.script import chance
 from ops.simulator.settings import SimulatorSettings

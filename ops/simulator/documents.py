@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from ops.simulator import codes
-from ops.simulator.books import MARKET_TIME, Conversation, State, date_letters, money
+from ops.simulator.records import MARKET_TIME, Conversation, State, date_letters, money
 
 _SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
 _API: Final = "http://api-v1.gen.mm.vodafone.com/mminterface"
@@ -66,17 +66,17 @@ def result(conversation: Conversation, code: str, shape: str, *, other: str = ""
 def answer_to_query(
     query: Conversation, asked: Conversation | None, status: str, shape: str
 ) -> bytes:
-    """Guarantees the Result of a TransactionStatusQuery; code 2033 when `asked` is nothing.
+    """Guarantees the Result of a TransactionStatusQuery; code 2033 (G1: 49) without `asked`.
 
     `status` is the TransactionStatus to report (protocol §4.3).
     """
     moment = dt.datetime.fromtimestamp(query.accepted_at, MARKET_TIME)
     nothing = date_letters(moment) + "0000000"
+    pairs = () if asked is None else _query_pairs(asked, status)
+    if shape == "g1":
+        return _render_g1(query, "0" if asked else codes.G1_NOT_FOUND, pairs)
     if asked is None:
         return _render(query, codes.NOT_FOUND, (), shape, nothing)
-    pairs = _query_pairs(asked, status)
-    if shape == "g1":
-        return _render_g1(query, "0", pairs)
     return _render(query, "0", pairs, shape, nothing)
 
 

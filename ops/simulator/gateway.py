@@ -7,7 +7,7 @@ from typing import Final
 
 from ops.simulator import answers, codes
 from ops.simulator.answers import Answer
-from ops.simulator.books import Books, State
+from ops.simulator.books import Books
 from ops.simulator.checks import (
     Objection,
     Verdicts,
@@ -18,8 +18,9 @@ from ops.simulator.checks import (
 from ops.simulator.core import Core
 from ops.simulator.faults import Plan
 from ops.simulator.queries import Queries, is_status_query
+from ops.simulator.records import State
 from ops.simulator.results import Deliveries
-from ops.simulator.script import Arrival, Faults
+from ops.simulator.script import OPERATIONS, Arrival, Faults
 from ops.simulator.server import Reply, Request
 from ops.simulator.settings import SimulatorSettings
 from ops.simulator.timetable import Timetable
@@ -85,14 +86,14 @@ class Gateway:
         """Guarantees that no id, send or second is remembered; locks are opened."""
         self.sp_locked = False
         self._verdicts.unlock()
-        self._sends: dict[str, int] = {}
+        self._sends: dict[str, dict[str, int]] = {name: {} for name in OPERATIONS}
         self._asking: set[str] = set()
         self._second = (0, 0)
         self.restart_script()
 
     def restart_script(self) -> None:
         """Guarantees that rules count requests and time from now."""
-        self._numbers = dict.fromkeys(("payment", "query", "transaction"), 0)
+        self._numbers = dict.fromkeys(OPERATIONS, 0)
         self._installed_at = self._monotonic()
 
     def submit(self, request: Request, reply: Reply) -> None:
@@ -177,8 +178,8 @@ class Gateway:
 
     def _plan(self, operation: str, originator: str, msisdn: str = "") -> Plan:
         self._numbers[operation] += 1
-        key = f"{operation}:{originator}"
-        send = self._sends[key] = self._sends.get(key, 0) + 1
+        sends = self._sends[operation]
+        send = sends[originator] = sends.get(originator, 0) + 1
         plan = self._faults.plan(
             Arrival(
                 operation=operation,

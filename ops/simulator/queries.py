@@ -6,9 +6,10 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from ops.simulator import answers, codes
-from ops.simulator.books import Books, Conversation, State, money
+from ops.simulator.books import Books
 from ops.simulator.checks import STATUS_QUERY
 from ops.simulator.documents import answer_to_query, failed_query, result
+from ops.simulator.records import Conversation, State, money
 from ops.simulator.settings import SimulatorSettings
 from ops.simulator.statistics import MessageLog
 from ops.simulator.wire import Inner

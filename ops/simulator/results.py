@@ -5,9 +5,10 @@ from typing import Final
 
 from ops.simulator import codes
 from ops.simulator.answers import timeout_notice
-from ops.simulator.books import Books, Conversation
+from ops.simulator.books import Books
 from ops.simulator.documents import result
 from ops.simulator.faults import Plan
+from ops.simulator.records import Conversation
 from ops.simulator.sender import Sender
 from ops.simulator.settings import SimulatorSettings
 from ops.simulator.statistics import Callbacks, MessageLog, Statistics

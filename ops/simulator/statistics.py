@@ -4,7 +4,8 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.simulator.books import Books, money
+from ops.simulator.books import Books
+from ops.simulator.records import money
 
 _NAMED = 100
 

@@ -29,6 +29,14 @@ OBJECTIONS: list[tuple[str, Change, str, str]] = [
     ("key owner 0", _set(KeyOwner="0"), "1004", ""),
     ("no key owner", lambda d: replace(d, sections=d.sections[:2]), "1004", ""),
     ("no identity", lambda d: replace(d, sections=("Transaction", "KeyOwner")), "100000014", ""),
+    (
+        "no initiator at all",
+        lambda d: replace(
+            d, elements={k: v for k, v in d.elements.items() if not k.startswith("Initiator")}
+        ),
+        "23",
+        "",
+    ),
     ("unknown command", _set(CommandID="PayMe"), "1002", ""),
     ("command in another case", _set(CommandID="businesspayment"), "1002", ""),
     ("command of others", _set(CommandID="BusinessPayBill"), "1003", ""),

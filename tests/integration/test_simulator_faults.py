@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass, field
 
 import pytest
@@ -283,6 +284,31 @@ async def test_away_over_http_answers_before_it_leaves() -> None:
         assert it.simulator.statistics()["away"] is True
         await it.until(lambda: it.simulator.statistics()["away"] is False)
         assert (await it.pay("one")).code == "0"
+
+
+async def test_a_port_that_is_taken_meanwhile_is_waited_for() -> None:
+    """Somebody binds the port while the gateway is away: it comes back when that one has gone."""
+    async with bed() as it:
+        host, port = it.simulator.base_url.removeprefix("http://").split(":")
+        it.simulator.away(0.05)
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            await it.until(lambda: _bound(other, host, int(port)))
+            other.listen()
+            taken = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.15, taken.set)
+            await taken.wait()
+            assert it.simulator.statistics()["away"] is True
+        await it.until(lambda: it.simulator.statistics()["away"] is False)
+        assert (await it.pay("one")).code == "0"
+
+
+def _bound(other: socket.socket, host: str, port: int) -> bool:
+    try:
+        other.bind((host, port))
+    except OSError:
+        return False
+    return True
 
 
 async def test_faults_add_up_within_one_rule() -> None:

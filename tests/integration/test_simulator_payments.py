@@ -7,12 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from simulator_bed import (
     API,
     HEADER_A,
     HEADER_B,
     QUICK,
     Answer,
+    Callbacks,
     bed,
     credential,
     digest,
@@ -381,6 +383,27 @@ async def test_a_result_owed_at_the_end_is_sent_after_a_restart(tmp_path: Path) 
         async with running_simulator(settings) as third:
             assert third.statistics()["pending"] == 0
     assert result.get("TransactionID") == receipt
+
+
+async def test_a_notice_owed_at_the_end_is_sent_after_a_restart(tmp_path: Path) -> None:
+    """An expired request whose notifyQueueTimeout was never acknowledged is told again."""
+    settings = replace(QUICK, certificate=shared_certificate(), books=str(tmp_path / "books"))
+    async with bed() as it:
+        it.callbacks.answer = lambda: web.Response(status=503)
+        async with running_simulator(replace(settings, resend_delay_s=60.0)) as first:
+            url = it.callbacks.url
+            payment = draft(first.certificate_pem, url, "one", msisdn="254700000161")
+            assert (await it.post(payment.message(), first.url)).code == "100000000"
+            await it.callbacks.arrive(0, timeouts=1)
+        it.callbacks.answer = Callbacks.answer
+        async with running_simulator(settings) as second:
+            await it.callbacks.arrive(0, timeouts=2)
+            await it.until(lambda: second.statistics()["timeouts"]["acknowledged"] == 1)
+            assert second.ledger() == []
+        async with running_simulator(settings) as third:
+            assert third.statistics()["pending"] == 0
+            again = await it.post(payment.message(), third.url)
+    assert again.code == "100000000"
 
 
 async def test_the_namespace_of_the_response_is_the_documents() -> None:

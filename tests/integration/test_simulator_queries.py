@@ -147,6 +147,8 @@ async def test_the_g1_core_tells_a_status_in_its_shape() -> None:
         await it.pay("one")
         await it.callbacks.arrive(1)
         told = await _status(it, OriginatorConversationID="one")
+        nothing = await _status(it, "q2", OriginatorConversationID="nobody")
+    assert nothing.code == "49"
     assert told.get("ResultType") == "Completed"
     assert told.pairs()["TransactionStatus"] == "Completed"
 

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.simulator.books import (
-    Books,
-    BooksError,
-    Conversation,
-    State,
-    money,
-    payout_key,
-    receipt_number,
-)
+from ops.simulator.books import Books, BooksError
+from ops.simulator.records import Conversation, State, money, payout_key, receipt_number
 
 NOON = dt.datetime(2026, 1, 15, 9, 0, tzinfo=dt.UTC).timestamp()
 
