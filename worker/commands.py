@@ -8,7 +8,7 @@ from payouts.domain.commands import AccountRules, Command
 from payouts.domain.errors import InvalidCommandError
 from payouts.domain.signals import Signal
 from payouts.messaging.codec import decode_command
-from payouts.messaging.consumer import Delivery
+from payouts.messaging.delivery import Delivery
 from payouts.messaging.publisher import DeadLetters
 from payouts.ports import Pace, Telemetry
 from payouts.services.accounts import Accounts
@@ -76,7 +76,7 @@ class CommandHandler:
                 self.pool.give_back()
 
     async def _put_aside(self, delivery: Delivery, aside: PutAside) -> None:
-        await self.dead_letters.put(delivery, aside.reason, aside.detail)
+        await self.dead_letters.put(delivery, reason=aside.reason, detail=aside.detail)
         self.telemetry.emit(
             Signal.COMMAND_DEAD_LETTERED,
             account=self.rules.name,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from payouts.domain.decisions import Policies
+from payouts.domain.values import AccountName
 from payouts.messaging.consumer import CommandConsumer
 from payouts.ports import Clock, Pace, PayoutStore
 from payouts.services.accounts import Accounts
@@ -31,7 +32,7 @@ class WorkerSweeps:
     pace: Pace
     reconciliation: Reconciliation
     accounts: Accounts
-    consumers: Sequence[CommandConsumer]
+    consumers: Mapping[AccountName, CommandConsumer]
     relay: Relay
     lease: Lease
     clock: Clock
@@ -128,11 +129,10 @@ class WorkerSweeps:
 
     async def look_at_accounts(self) -> int:
         """Learn which accounts are paused, and take commands for the others only."""
-        await self.accounts.refresh()
-        changed = 0
-        for consumer in self.consumers:
-            if self.accounts.is_open(consumer.account):
-                changed += await consumer.resume()
+        closed = await self.accounts.refresh()
+        for name, consumer in self.consumers.items():
+            if self.accounts.is_open(name):
+                await consumer.resume()
             else:
-                changed += await consumer.pause()
-        return changed
+                await consumer.pause()
+        return closed
