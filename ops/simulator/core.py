@@ -6,6 +6,7 @@ import secrets
 import uuid
 from collections.abc import Callable
 from statistics import NormalDist
+from sys import intern
 
 from ops.simulator import codes
 from ops.simulator.books import Books
@@ -52,17 +53,20 @@ class Core:
             self._timetable.after(0.0, self._deliveries.deliver, conversation, plan)
 
     def conversation(self, inner: Inner, moment: float) -> Conversation:
-        """Guarantees a new conversation with an id of its own, not yet in the books."""
+        """Guarantees a new conversation with an id of its own, not yet in the books.
+
+        What is the same in most requests is kept in memory once.
+        """
         return Conversation(
             originator_conversation_id=inner.get("OriginatorConversationID"),
             conversation_id=self._conversation_id(moment),
-            command_id=inner.get("CommandID"),
+            command_id=intern(inner.get("CommandID")),
             msisdn=inner.get("ReceiverParty/Identifier"),
             amount=cents(inner.parameters.get("Amount", "")),
-            short_code=inner.get("PrimaryParty/Identifier"),
-            result_url=inner.get("Caller/ResultURL"),
-            timeout_url=inner.reference("QueueTimeoutURL"),
-            references=inner.references,
+            short_code=intern(inner.get("PrimaryParty/Identifier")),
+            result_url=intern(inner.get("Caller/ResultURL")),
+            timeout_url=intern(inner.reference("QueueTimeoutURL")),
+            references=[(intern(key), intern(value)) for key, value in inner.references],
             accepted_at=moment,
         )
 

@@ -108,7 +108,10 @@ async def test_the_payment_happens_between_response_and_result() -> None:
 
 
 async def test_an_id_seen_before_is_answered_15_and_not_paid_again() -> None:
-    """Ten sends of one id, before and after its Result, are one payment."""
+    """Ten sends of one id, before and after its Result, are one payment.
+
+    Proved by taking the look at known ids out of `Gateway._is_duplicate`.
+    """
     async with bed() as it:
         codes = [(await it.pay("600000_ORG_twice")).code for _ in range(5)]
         await it.callbacks.arrive(1)
@@ -123,7 +126,10 @@ async def test_an_id_seen_before_is_answered_15_and_not_paid_again() -> None:
 
 
 async def test_one_payout_under_two_ids_is_a_double_payment() -> None:
-    """Short code, organisation and resubmission are no part of the payout: it is counted once."""
+    """Short code, organisation and resubmission are no part of the payout: it is counted once.
+
+    Proved by taking the count out of `Books._enter_payment`.
+    """
     async with bed() as it:
         await it.pay("600000_ORG_pay_1")
         await it.pay("600000_ORG-r2_pay_1")

@@ -68,7 +68,10 @@ def _tear(books: str) -> None:
 
 
 async def test_a_killed_simulator_comes_back_with_its_books(tmp_path: Path) -> None:
-    """SIGKILL in the middle of a hundred payments: the next process pays each exactly once."""
+    """SIGKILL in the middle of a hundred payments: the next process pays each exactly once.
+
+    Proved by leaving out the line that `Books.accept` writes before the Response.
+    """
     kept = {"books": str(tmp_path / "books.jsonl")}
     async with callback_server() as callbacks, ClientSession() as client:
         async with _process(**kept, pay_delay_s="0.2", result_delay_s="0.3") as (process, ready):
