@@ -1,0 +1,28 @@
+"""RabbitMQ, by aio-pika only here: topology, codec, consumer, publishers."""
+
+from payouts.messaging.codec import decode_command, encode_command, encode_event
+from payouts.messaging.connection import BrokerConnection
+from payouts.messaging.consumer import CommandConsumer, Source
+from payouts.messaging.delivery import Delivery
+from payouts.messaging.publisher import (
+    AmqpEventPublisher,
+    CommandPublisher,
+    ConfirmedPublisher,
+    DeadLetters,
+)
+from payouts.messaging.topology import Topology
+
+__all__ = [
+    "AmqpEventPublisher",
+    "BrokerConnection",
+    "CommandConsumer",
+    "CommandPublisher",
+    "ConfirmedPublisher",
+    "DeadLetters",
+    "Delivery",
+    "Source",
+    "Topology",
+    "decode_command",
+    "encode_command",
+    "encode_event",
+]

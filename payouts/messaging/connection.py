@@ -1,0 +1,177 @@
+"""One connection to RabbitMQ that is made anew whenever it is lost.
+
+aio-pika's robust connection is not used: it declares and consumes again by itself, at a fixed
+interval and without jitter, while what was published or delivered on the lost channel is not
+made good. Here a lost channel stays lost; its owner opens another and knows what that means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aio_pika
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aiormq import Channel
+from aiormq.abc import AbstractConnection as Wire
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from tenacity import wait_random_exponential as wait_growing
+
+from payouts.domain.errors import BrokerUnavailableError
+
+CHANNEL_TIMEOUT_S: Final = 10.0
+MAX_CAUSE: Final = 300
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@contextmanager
+def broker_errors(doing: str) -> Iterator[None]:
+    """Turn whatever aio-pika raises into BrokerUnavailableError that says what was being done.
+
+    The library also ends waiting calls by a CancelledError when it loses the connection; only
+    one that this task was really sent is passed on.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise BrokerUnavailableError(f"The connection was lost: {doing}.") from None
+    except TimeoutError as error:
+        raise BrokerUnavailableError(f"It took too long: {doing}.") from error
+    except CONNECTION_EXCEPTIONS as error:
+        raise BrokerUnavailableError(f"{cause_of(error)}: {doing}.") from error
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what RabbitMQ or the network said, bounded; it never holds the password."""
+    said = " ".join(str(part) for part in error.args if part) or type(error).__name__
+    return said[:MAX_CAUSE]
+
+
+class BrokerConnection:
+    """Keeps one connection, reconnecting with growing, jittered pauses until closed.
+
+    Publishers and consumers had better have one each: RabbitMQ stops reading from a connection
+    that publishes when its memory or disk runs short, and acknowledgements would wait behind.
+
+    Args:
+        url: `amqp://` or `amqps://`, with user, password and virtual host.
+        name: shown in RabbitMQ's list of connections.
+        connect_timeout_s: bound of one attempt.
+        pause_cap_s: longest pause between attempts.
+        sleep: how to pause; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        connect_timeout_s: float = 10.0,
+        pause_cap_s: float = 5.0,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._connect_timeout_s = connect_timeout_s
+        self._pause_cap_s = pause_cap_s
+        self._sleep = sleep
+        self._connection: aio_pika.abc.AbstractConnection | None = None
+        self._connected = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._cause = "not opened yet"
+
+    @property
+    def connected(self) -> bool:
+        """Whether RabbitMQ can be talked to now."""
+        return self._connected.is_set()
+
+    async def open(self, *, within_s: float) -> None:
+        """Return once connected; from then on losses are made good in the background.
+
+        Raises:
+            BrokerUnavailableError: not connected in time; it names the last cause.
+        """
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+        await self._wait(within_s)
+
+    async def close(self) -> None:
+        """Close for good; open channels end with it."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        await self._drop()
+
+    async def channel(self, *, confirms: bool, within_s: float) -> Channel:
+        """Return a new channel; with `confirms`, unroutable messages raise at their publisher.
+
+        Raises:
+            BrokerUnavailableError: there is no connection within `within_s` seconds.
+        """
+        await self._wait(within_s)
+        wire = self._wire()
+        with broker_errors("open a channel"):
+            channel = await wire.channel(
+                publisher_confirms=confirms, on_return_raises=confirms, timeout=CHANNEL_TIMEOUT_S
+            )
+        if not isinstance(channel, Channel):
+            raise TypeError("The AMQP library opened an unknown kind of channel.")
+        return channel
+
+    def _wire(self) -> Wire:
+        connection = self._connection
+        if connection is None or connection.transport is None:
+            raise BrokerUnavailableError(self._cause)
+        return connection.transport.connection
+
+    async def _wait(self, within_s: float) -> None:
+        if self._connected.is_set():
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._connected.wait()
+        except TimeoutError:
+            raise BrokerUnavailableError(self._cause) from None
+
+    async def _keep(self) -> None:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(BrokerUnavailableError),
+            wait=wait_growing(multiplier=0.1, max=self._pause_cap_s),
+            sleep=self._sleep,
+            before_sleep=self._remember,
+        )
+        while True:
+            self._connection = await retrying(self._connect)
+            closing = self._wire().closing
+            self._connected.set()
+            await asyncio.wait([closing])
+            self._connected.clear()
+            self._cause = "the connection was lost"
+            await self._drop()
+
+    def _remember(self, attempt: RetryCallState) -> None:
+        error = attempt.outcome.exception() if attempt.outcome is not None else None
+        if isinstance(error, BrokerUnavailableError):
+            self._cause = error.detail
+
+    async def _connect(self) -> aio_pika.abc.AbstractConnection:
+        with broker_errors("connect"):
+            return await aio_pika.connect(
+                self._url,
+                timeout=self._connect_timeout_s,
+                client_properties={"connection_name": self._name},
+            )
+
+    async def _drop(self) -> None:
+        self._connected.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with broker_errors("close the connection"):
+                await connection.close()

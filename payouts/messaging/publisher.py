@@ -1,0 +1,207 @@
+"""Publishing with confirms: what returns without an error lies durably in a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Final
+
+from aio_pika import DeliveryMode
+from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq import Channel
+from pamqp.commands import Basic
+
+from payouts.domain.errors import BrokerUnavailableError, UnroutableError
+from payouts.domain.events import Event
+from payouts.domain.values import AccountName
+from payouts.messaging.codec import COMMAND_CONTENT_TYPE, EVENT_CONTENT_TYPE, encode_event
+from payouts.messaging.connection import CHANNEL_TIMEOUT_S, BrokerConnection, broker_errors
+from payouts.messaging.dead import dead_properties
+from payouts.messaging.delivery import Delivery
+from payouts.messaging.topology import Topology
+
+PERSISTENT: Final = int(DeliveryMode.PERSISTENT)
+
+
+class ConfirmedPublisher:
+    """Publishes on one channel, many at a time, each until RabbitMQ has confirmed it.
+
+    A lost confirm is not a refusal: the message may lie in its queue. Whoever publishes it again
+    keeps its id, so that receivers can tell.
+
+    Args:
+        connection: opened by its owner.
+        timeout_s: bound of one publication, the wait for a connection included.
+        in_flight: how many may wait for their confirm; further callers wait for a place.
+    """
+
+    def __init__(
+        self, connection: BrokerConnection, *, timeout_s: float = 10.0, in_flight: int = 500
+    ) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._places = asyncio.Semaphore(in_flight)
+        self._opening = asyncio.Lock()
+        self._channel: Channel | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._same_id: dict[str, asyncio.Future[None]] = {}
+
+    async def publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Basic.Properties
+    ) -> None:
+        """Return once a queue has the message.
+
+        Raises:
+            UnroutableError: no queue takes it.
+            BrokerUnavailableError: refused, lost or late; publish it again.
+        """
+        async with self._places:
+            message_id = properties.message_id
+            if message_id is None:
+                await self._publish(exchange, routing_key, body, properties)
+                return
+            # The library tells returned messages apart by their id: one of each at a time.
+            while (earlier := self._same_id.get(message_id)) is not None:
+                await asyncio.wait([earlier])
+            done = self._same_id[message_id] = asyncio.get_running_loop().create_future()
+            try:
+                await self._publish(exchange, routing_key, body, properties)
+            finally:
+                del self._same_id[message_id]
+                done.set_result(None)
+
+    async def close(self) -> None:
+        """Close the channel; what waits for a confirm raises."""
+        if self._channel is not None:
+            self._leave(self._channel)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _publish(
+        self, exchange: str, routing_key: str, body: bytes, properties: Basic.Properties
+    ) -> None:
+        channel = await self._open()
+        try:
+            with broker_errors("publish"):
+                await channel.basic_publish(
+                    body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=properties,
+                    mandatory=True,
+                    timeout=self._timeout_s,
+                    wait=False,
+                )
+        except BrokerUnavailableError as error:
+            cause = error.__cause__
+            if isinstance(cause, PublishError):
+                raise UnroutableError(f"{exchange} with routing key {routing_key}") from None
+            if not isinstance(cause, DeliveryError):
+                self._leave(channel)
+            raise
+
+    async def _open(self) -> Channel:
+        channel = self._channel
+        if channel is not None and not channel.is_closed:
+            return channel
+        async with self._opening:
+            if self._channel is None or self._channel.is_closed:
+                self._channel = await self._connection.channel(
+                    confirms=True, within_s=self._timeout_s
+                )
+            return self._channel
+
+    def _leave(self, channel: Channel) -> None:
+        """Leave a channel that does not confirm; a late confirm must find nobody waiting."""
+        if self._channel is channel:
+            self._channel = None
+            task = asyncio.create_task(_close(channel))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+async def _close(channel: Channel) -> None:
+    with suppress(BrokerUnavailableError), broker_errors("close a channel"):
+        async with asyncio.timeout(CHANNEL_TIMEOUT_S):
+            await channel.close()
+
+
+class AmqpEventPublisher:
+    """Publishes events to the topic exchange (contract.md §2); an EventPublisher."""
+
+    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
+        self._publisher = publisher
+        self._exchange = topology.events
+
+    async def publish(self, event: Event) -> None:
+        """Return once at least one queue has the event.
+
+        Raises:
+            UnroutableError: no queue is bound for its type.
+            BrokerUnavailableError: it is not certain that it was taken; publish it again.
+        """
+        await self._publisher.publish(
+            self._exchange,
+            event.type,
+            encode_event(event),
+            Basic.Properties(
+                content_type=EVENT_CONTENT_TYPE,
+                delivery_mode=PERSISTENT,
+                message_id=event.event_id,
+                correlation_id=event.subject,
+                message_type=event.type,
+                timestamp=event.time.astimezone(UTC),
+            ),
+        )
+
+
+class CommandPublisher:
+    """Publishes commands to an account's queue, as any upstream would (contract.md §1)."""
+
+    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
+        self._publisher = publisher
+        self._exchange = topology.commands
+
+    async def publish(self, account: AccountName, body: bytes, *, message_id: str) -> None:
+        """Return once the account's queue has the command.
+
+        Raises:
+            UnroutableError: there is no queue for this account.
+            BrokerUnavailableError: it is not certain that it was taken; publish it again.
+        """
+        await self._publisher.publish(
+            self._exchange,
+            account,
+            body,
+            Basic.Properties(
+                content_type=COMMAND_CONTENT_TYPE,
+                delivery_mode=PERSISTENT,
+                message_id=message_id,
+                timestamp=datetime.now(UTC),
+            ),
+        )
+
+
+class DeadLetters:
+    """Puts commands aside with the reason; the queue goes on (design.md §2, 8)."""
+
+    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
+        self._publisher = publisher
+        self._topology = topology
+
+    async def put(self, delivery: Delivery, *, reason: str, detail: str) -> None:
+        """Return once the dead letter is durable: same body and properties, two more headers.
+
+        Args:
+            delivery: what arrived; acknowledge it afterwards.
+            reason: `invalid`, `conflict` or `poison`; becomes `x-payouts-reason`.
+            detail: what is wrong, free of personal data; becomes `x-payouts-detail`, cut to
+                its bound.
+
+        Raises:
+            UnroutableError, BrokerUnavailableError: it is not put aside; keep the delivery.
+        """
+        name = self._topology.dead_letters
+        properties = dead_properties(delivery, reason=reason, detail=detail)
+        await self._publisher.publish(name, name, delivery.body, properties)
