@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from typing import Final
+from urllib.parse import urlsplit
 
 from ops.simulator import codes
 from ops.simulator.keys import CredentialKey
@@ -65,11 +66,14 @@ def broker_objection(inner: Inner) -> Objection | None:
 
     It has no addresses configured, so both are mandatory for payments (protocol §1.3, §1.5).
     """
-    if not _is_url(inner.get("Caller/ResultURL")):
-        return codes.MISSING_INPUT, "ResultURL"
-    payment = inner.get("CommandID") != STATUS_QUERY
-    if payment and not _is_url(inner.reference("QueueTimeoutURL")):
-        return codes.MISSING_INPUT, "QueueTimeoutURL"
+    named = {"ResultURL": inner.get("Caller/ResultURL")}
+    if inner.get("CommandID") != STATUS_QUERY:
+        named["QueueTimeoutURL"] = inner.reference("QueueTimeoutURL")
+    for name, url in named.items():
+        if not url:
+            return codes.MISSING_INPUT, name
+        if not _is_url(url):
+            return codes.BAD_INPUT, name
     return None
 
 
@@ -186,4 +190,8 @@ class Verdicts:
 
 
 def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -19,7 +19,10 @@ def _parameters(**values: str) -> Change:
 
 OBJECTIONS: list[tuple[str, Change, str, str]] = [
     ("no result url", _set(Caller__ResultURL=None), "100000014", "ResultURL"),
-    ("no http result url", _set(Caller__ResultURL="ResultURL0"), "100000014", "ResultURL"),
+    ("no http result url", _set(Caller__ResultURL="ResultURL0"), "100000005", "ResultURL"),
+    ("no host", _set(Caller__ResultURL="http:///result"), "100000005", "ResultURL"),
+    ("bad host", _set(Caller__ResultURL="http://[x/"), "100000005", "ResultURL"),
+    ("bad port", _set(Caller__ResultURL="http://h:99999/"), "100000005", "ResultURL"),
     (
         "no timeout url",
         lambda draft: replace(draft, references={"Occasion": "x"}),

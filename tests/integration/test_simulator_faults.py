@@ -210,7 +210,7 @@ async def test_a_result_can_come_before_its_response() -> None:
 
 async def test_a_slow_answer_comes_after_the_payment() -> None:
     """The Result is there before the Response, which comes in the end."""
-    async with bed(faults=_script("slow_answer:0.2")) as it:
+    async with bed(faults=_script("slow_answer:0.5")) as it:
         sending = asyncio.create_task(it.pay("one"))
         await it.callbacks.arrive(1)
         assert not sending.done()
@@ -263,7 +263,7 @@ async def test_the_shapes_differ_as_they_are_named() -> None:
 
 async def test_a_gateway_that_is_away_refuses_connections_and_comes_back() -> None:
     """The request is lost, the next connection is refused, later the id is paid."""
-    async with bed() as it:
+    async with bed(away_s=0.5) as it:
         assert await _sent(it, "one", "254700000199") == "dropped"
         async with ClientSession() as client:
             with pytest.raises(ClientConnectionError):
@@ -290,13 +290,13 @@ async def test_a_port_that_is_taken_meanwhile_is_waited_for() -> None:
     """Somebody binds the port while the gateway is away: it comes back when that one has gone."""
     async with bed() as it:
         host, port = it.simulator.base_url.removeprefix("http://").split(":")
-        it.simulator.away(0.05)
+        it.simulator.away(0.3)
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             await it.until(lambda: _bound(other, host, int(port)))
             other.listen()
             taken = asyncio.Event()
-            asyncio.get_running_loop().call_later(0.15, taken.set)
+            asyncio.get_running_loop().call_later(0.5, taken.set)
             await taken.wait()
             assert it.simulator.statistics()["away"] is True
         await it.until(lambda: it.simulator.statistics()["away"] is False)

@@ -64,7 +64,7 @@ async def test_a_payment_is_found_by_each_of_its_ids() -> None:
 
 async def test_what_the_core_never_saw_is_not_found() -> None:
     """Unknown, refused, still cached or expired: 2033."""
-    async with bed(queue_s=0.3) as it:
+    async with bed(queue_s=1.0) as it:
         await it.pay("refused", msisdn="254700000118")
         await it.pay("cached", msisdn="254700000160")
         await it.pay("expired", msisdn="254700000161")
@@ -109,7 +109,7 @@ async def test_a_fault_can_name_any_status(status: str) -> None:
 
 async def test_a_request_can_stay_hidden_for_a_while() -> None:
     """`found_late`: paid, yet neither query finds it before its time."""
-    async with bed(faults='[[rule]]\ndo = "found_late"') as it:
+    async with bed(faults='[[rule]]\ndo = "found_late:1.0"') as it:
         await it.pay("one")
         await it.callbacks.arrive(1)
         hidden = await _status(it, "q1", OriginatorConversationID="one")
