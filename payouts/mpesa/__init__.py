@@ -1,0 +1,1 @@
+"""The wire to the M-PESA gateway: SOAP messages made and read, HTTP and TLS, nothing else."""

@@ -1,0 +1,62 @@
+"""What became of a request, told from how its transport ended. The heart of paying once."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+
+import aiohttp
+
+from payouts.domain.answers import NotSent, NotSentCause, OutcomeUnknown, UnknownCause
+from payouts.mpesa.gate import Passage
+from payouts.mpesa.tls import is_refused_handshake
+
+_TLS_ERRORS = (
+    aiohttp.ClientSSLError,
+    aiohttp.ServerFingerprintMismatch,
+    ssl.SSLError,
+    ssl.CertificateError,
+)
+
+
+def transport_outcome(
+    error: Exception, passage: Passage, *, answered: bool
+) -> NotSent | OutcomeUnknown:
+    """Return what an error in sending or reading proves; in the end only `passage` decides.
+
+    Args:
+        error: what aiohttp raised.
+        passage: how far the request had come. Not opened: no byte was written, for certain.
+        answered: whether the head of an answer had been read.
+    """
+    words = _words(error)
+    match passage:
+        case Passage.FENCED:
+            return NotSent(
+                cause=NotSentCause.FENCED, description="This worker may not send any more."
+            )
+        case Passage.CLOSED:
+            tls = isinstance(error, _TLS_ERRORS) or isinstance(error.__cause__, ssl.SSLError)
+            cause = NotSentCause.TLS if tls else NotSentCause.CONNECT
+            return NotSent(cause=cause, description=words)
+        case Passage.OPENED:
+            if not answered and is_refused_handshake(error):
+                return NotSent(cause=NotSentCause.TLS, description=words)
+            return OutcomeUnknown(cause=_unknown_cause(error), description=words)
+
+
+def _unknown_cause(error: Exception) -> UnknownCause:
+    if isinstance(error, asyncio.TimeoutError):
+        return UnknownCause.TIMEOUT
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+        return UnknownCause.UNREADABLE
+    return UnknownCause.CONNECTION_LOST
+
+
+def _words(error: Exception) -> str:
+    """Return the error's kind without its text, which may repeat addresses or content."""
+    number = getattr(error, "errno", None)
+    name = errno.errorcode.get(number) if isinstance(number, int) else None
+    kind = type(error).__name__
+    return f"{kind} ({name})" if name else kind
