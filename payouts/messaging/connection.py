@@ -84,7 +84,8 @@ class BrokerConnection:
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._connected = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._cause = "not opened yet"
+        self._lost_at = 0.0
+        self._cause = "not opened"
 
     @property
     def connected(self) -> bool:
@@ -98,6 +99,7 @@ class BrokerConnection:
             BrokerUnavailableError: not connected in time; it names the last cause.
         """
         if self._keeper is None:
+            self._lose("not connected yet")
             self._keeper = asyncio.create_task(self._keep())
         await self._wait(within_s)
 
@@ -107,13 +109,14 @@ class BrokerConnection:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
+        self._lose("closed")
         await self._drop()
 
     async def channel(self, *, confirms: bool, within_s: float) -> Channel:
         """Return a new channel; with `confirms`, unroutable messages raise at their publisher.
 
         Raises:
-            BrokerUnavailableError: there is no connection within `within_s` seconds.
+            BrokerUnavailableError: there has been no connection for `within_s` seconds.
         """
         await self._wait(within_s)
         wire = self._wire()
@@ -132,13 +135,19 @@ class BrokerConnection:
         return connection.transport.connection
 
     async def _wait(self, within_s: float) -> None:
+        """Wait for a connection that is being made; one long lost is not waited for again."""
         if self._connected.is_set():
             return
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout_at(self._lost_at + within_s):
                 await self._connected.wait()
         except TimeoutError:
             raise BrokerUnavailableError(self._cause) from None
+
+    def _lose(self, cause: str) -> None:
+        self._connected.clear()
+        self._lost_at = asyncio.get_running_loop().time()
+        self._cause = cause
 
     async def _keep(self) -> None:
         retrying = AsyncRetrying(
@@ -152,8 +161,7 @@ class BrokerConnection:
             closing = self._wire().closing
             self._connected.set()
             await asyncio.wait([closing])
-            self._connected.clear()
-            self._cause = "the connection was lost"
+            self._lose("the connection was lost")
             await self._drop()
 
     def _remember(self, attempt: RetryCallState) -> None:
@@ -170,7 +178,6 @@ class BrokerConnection:
             )
 
     async def _drop(self) -> None:
-        self._connected.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
             with broker_errors("close the connection"):
