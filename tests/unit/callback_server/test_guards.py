@@ -1,0 +1,38 @@
+from ipaddress import ip_network
+
+import pytest
+
+from callback_server.guards import AllowList
+
+ALLOW = AllowList(
+    networks=[ip_network("196.201.214.0/24"), ip_network("2001:db8::/32")],
+    trusted_proxies=[ip_network("10.0.0.0/8")],
+)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "admitted"),
+    [
+        ("196.201.214.7", None, True),
+        ("::ffff:196.201.214.7", None, True),
+        ("2001:db8::1", None, True),
+        ("8.8.8.8", None, False),
+        ("8.8.8.8", "196.201.214.7", False),
+        ("10.0.0.1", "196.201.214.7", True),
+        ("10.0.0.1", "196.201.214.7, 10.9.9.9", True),
+        ("10.0.0.1", "196.201.214.7, 8.8.8.8", False),
+        ("10.0.0.1", None, False),
+        ("10.0.0.1", "rubbish", False),
+        (None, None, False),
+    ],
+)
+def test_only_the_networks_are_admitted(
+    peer: str | None, forwarded: str | None, *, admitted: bool
+) -> None:
+    """A forwarded address counts only as far as trusted proxies wrote it."""
+    assert ALLOW.admits(peer, forwarded) is admitted
+
+
+def test_without_networks_everybody_is_admitted() -> None:
+    """The allow-list is a setting; an empty one is off."""
+    assert AllowList(networks=[]).admits("8.8.8.8", None)
