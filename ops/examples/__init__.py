@@ -1,0 +1,1 @@
+"""Programs to copy, and a file of payouts to try."""
