@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from aio_pika import DeliveryMode
 from aio_pika.exceptions import DeliveryError, PublishError
@@ -22,6 +22,14 @@ from payouts.messaging.delivery import Delivery
 from payouts.messaging.topology import Topology
 
 PERSISTENT: Final = int(DeliveryMode.PERSISTENT)
+
+
+class _Outgoing(NamedTuple):
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: Basic.Properties
+    mandatory: bool
 
 
 class ConfirmedPublisher:
@@ -48,25 +56,32 @@ class ConfirmedPublisher:
         self._same_id: dict[str, asyncio.Future[None]] = {}
 
     async def publish(
-        self, exchange: str, routing_key: str, body: bytes, properties: Basic.Properties
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: Basic.Properties,
+        *,
+        mandatory: bool = True,
     ) -> None:
-        """Return once a queue has the message.
+        """Return once a queue has the message; without `mandatory`, or once no queue takes it.
 
         Raises:
             UnroutableError: no queue takes it.
             BrokerUnavailableError: refused, lost or late; publish it again.
         """
+        message = _Outgoing(exchange, routing_key, body, properties, mandatory)
         async with self._places:
             message_id = properties.message_id
             if message_id is None:
-                await self._publish(exchange, routing_key, body, properties)
+                await self._publish(message)
                 return
             # The library tells returned messages apart by their id: one of each at a time.
             while (earlier := self._same_id.get(message_id)) is not None:
                 await asyncio.wait([earlier])
             done = self._same_id[message_id] = asyncio.get_running_loop().create_future()
             try:
-                await self._publish(exchange, routing_key, body, properties)
+                await self._publish(message)
             finally:
                 del self._same_id[message_id]
                 done.set_result(None)
@@ -78,25 +93,25 @@ class ConfirmedPublisher:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def _publish(
-        self, exchange: str, routing_key: str, body: bytes, properties: Basic.Properties
-    ) -> None:
+    async def _publish(self, message: _Outgoing) -> None:
         channel = await self._open()
         try:
             with broker_errors("publish"):
                 await channel.basic_publish(
-                    body,
-                    exchange=exchange,
-                    routing_key=routing_key,
-                    properties=properties,
-                    mandatory=True,
+                    message.body,
+                    exchange=message.exchange,
+                    routing_key=message.routing_key,
+                    properties=message.properties,
+                    mandatory=message.mandatory,
                     timeout=self._timeout_s,
                     wait=False,
                 )
         except BrokerUnavailableError as error:
             cause = error.__cause__
             if isinstance(cause, PublishError):
-                raise UnroutableError(f"{exchange} with routing key {routing_key}") from None
+                raise UnroutableError(
+                    f"{message.exchange} with routing key {message.routing_key}"
+                ) from None
             if not isinstance(cause, DeliveryError):
                 self._leave(channel)
             raise
@@ -128,14 +143,23 @@ async def _close(channel: Channel) -> None:
 
 
 class AmqpEventPublisher:
-    """Publishes events to the topic exchange (contract.md §2); an EventPublisher."""
+    """Publishes events to the topic exchange (contract.md §2); an EventPublisher.
 
-    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
+    Args:
+        publisher: confirms.
+        topology: the names.
+        mandatory: an event that no queue takes raises (PAYOUTS_MANDATORY_EVENTS).
+    """
+
+    def __init__(
+        self, publisher: ConfirmedPublisher, topology: Topology, *, mandatory: bool = True
+    ) -> None:
         self._publisher = publisher
+        self._mandatory = mandatory
         self._exchange = topology.events
 
     async def publish(self, event: Event) -> None:
-        """Return once at least one queue has the event.
+        """Return once a queue has the event; without `mandatory`, or once no queue takes it.
 
         Raises:
             UnroutableError: no queue is bound for its type.
@@ -153,6 +177,7 @@ class AmqpEventPublisher:
                 message_type=event.type,
                 timestamp=event.time.astimezone(UTC),
             ),
+            mandatory=self._mandatory,
         )
 
 
