@@ -4,9 +4,10 @@ import argparse
 import shlex
 import sys
 import time
+from pathlib import Path
 
 from ops.local.errors import LocalServerError
-from ops.local.stack import LocalStack, take_down
+from ops.local.stack import ROOT, LocalStack, take_down
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,34 +15,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
     parser.add_argument("action", choices=("up", "env", "down"))
     parser.add_argument("name", nargs="?", default="dev")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of all stacks")
     chosen = parser.parse_args(arguments)
     actions = {"up": _up, "env": _env, "down": _down}
     try:
-        actions[chosen.action](chosen.name)
+        actions[chosen.action](chosen.name, chosen.root)
     except LocalServerError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _up(name: str) -> None:
+def _up(name: str, root: Path) -> None:
     try:
-        LocalStack.attach(name)
+        LocalStack.attach(name, root=root)
     except LocalServerError:
-        take_down(name)
+        take_down(name, root=root)
         began = time.monotonic()
-        stack = LocalStack(name)
+        stack = LocalStack(name, root=root)
         stack.start()
         stack.keep()
         print(f"Up after {time.monotonic() - began:.1f} s.", file=sys.stderr)
     else:
         print("Already up.", file=sys.stderr)
-    _env(name)
+    _env(name, root)
 
 
-def _env(name: str) -> None:
+def _env(name: str, root: Path) -> None:
     """Prints lines for `eval` in a shell."""
-    stack = LocalStack.attach(name)
+    stack = LocalStack.attach(name, root=root)
     variables = {
         "PAYOUTS_AMQP_URL": stack.amqp_url,
         "PAYOUTS_DATABASE_URL": stack.database_url,
@@ -51,8 +53,8 @@ def _env(name: str) -> None:
         print(f"export {variable}={shlex.quote(value)}")
 
 
-def _down(name: str) -> None:
-    ended = take_down(name)
+def _down(name: str, root: Path) -> None:
+    ended = take_down(name, root=root)
     print(f"Ended {ended} processes." if ended else "Nothing was up.", file=sys.stderr)
 
 

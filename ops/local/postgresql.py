@@ -106,6 +106,10 @@ class PostgreSQL:
         """Kills the server as a power cut would; `start` then recovers from the log."""
         self._end(signal.SIGKILL)
 
+    def let_go(self) -> None:
+        """Leaves the server to live on after this process."""
+        processes.let_go(self._process)
+
     def url(self, database: str = "postgres") -> str:
         """Gives the address of one database, with user and password."""
         password = (self._folder / "password").read_text(encoding="ascii")

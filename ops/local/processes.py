@@ -50,6 +50,12 @@ def start(
         )
 
 
+def let_go(process: subprocess.Popen[bytes] | None) -> None:
+    """Lets a child live on after us: `Popen` would warn of it as of one that was forgotten."""
+    if process is not None:
+        process.returncode = 0
+
+
 def plain_environment() -> dict[str, str]:
     """Gives what any program needs; settings for other servers (`RABBITMQ_*`, `PG*`) stay out."""
     path = os.environ.get("PATH", "")
