@@ -37,13 +37,24 @@ def transport_outcome(
                 cause=NotSentCause.FENCED, description="This worker may not send any more."
             )
         case Passage.CLOSED:
-            tls = isinstance(error, _TLS_ERRORS) or isinstance(error.__cause__, ssl.SSLError)
-            cause = NotSentCause.TLS if tls else NotSentCause.CONNECT
+            cause = NotSentCause.TLS if _is_of_handshake(error) else NotSentCause.CONNECT
             return NotSent(cause=cause, description=words)
         case Passage.OPENED:
             if not answered and is_refused_handshake(error):
                 return NotSent(cause=NotSentCause.TLS, description=words)
             return OutcomeUnknown(cause=_unknown_cause(error), description=words)
+
+
+def _is_of_handshake(error: Exception) -> bool:
+    """Tell whether a connection came about, but not TLS over it."""
+    if isinstance(error, _TLS_ERRORS):
+        return True
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # TCP that does not connect is refused or times out; only what comes next is reset.
+        return isinstance(
+            error.os_error, ssl.SSLError | ConnectionResetError | ConnectionAbortedError
+        )
+    return False
 
 
 def _unknown_cause(error: Exception) -> UnknownCause:
