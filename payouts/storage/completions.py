@@ -1,0 +1,225 @@
+"""Ends payouts by what M-PESA says, and finds what a Result is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import text
+
+from payouts.domain.errors import StoreRefusedError
+from payouts.domain.payout import ENDED, Payout, sources_of
+from payouts.domain.values import ConversationId, OriginatorConversationId, PayoutId
+from payouts.ports import Completion, CompletionOutcome, Incident, IncidentKind, Query
+from payouts.storage.batch import BatchWriter
+from payouts.storage.parts import Context, Part
+from payouts.storage.rows import columns, payout_of
+from payouts.storage.steps import (
+    NAMED,
+    STEP_TYPES,
+    arrays_of,
+    end_event_id,
+    entering,
+    joined,
+    reason_columns,
+    unnested,
+)
+
+# By its own id, else by the gateway's, if that names one payout only.
+_MATCH: Final = text(f"""
+SELECT g.ordinal, coalesce(own.payout_id, other.payout_id)
+FROM {unnested({"own_id": "text", "conversation_id": "text", "ordinal": "integer"})}
+LEFT JOIN payouts own ON own.originator_conversation_id = g.own_id
+LEFT JOIN LATERAL (
+    SELECT min(p.payout_id) AS payout_id FROM payouts p
+    WHERE own.id IS NULL AND p.conversation_id = g.conversation_id
+    HAVING count(*) = 1
+) other ON true
+WHERE coalesce(own.payout_id, other.payout_id) IS NOT NULL
+""")  # noqa: S608
+
+_TYPES: Final = {
+    **STEP_TYPES,
+    "sources": "text",
+    "own_id": "text",
+    "amount_minor": "bigint",
+    "receiver": "text",
+}
+_NAMES: Final = tuple(_TYPES)
+_STEPS: Final = f"m AS (SELECT * FROM {unnested(_TYPES)})"  # noqa: S608
+_GUARD: Final = """p.state = ANY (string_to_array(m.sources, ','))
+    AND (p.originator_conversation_id = m.own_id OR p.conversation_id = m.conversation_id)
+    AND (m.amount_minor IS NULL OR m.amount_minor = p.amount_minor)
+    AND (m.receiver IS NULL OR m.receiver = p.msisdn)"""
+_BY_ID: Final = text(
+    f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
+    " WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))"
+)
+_QUERY: Final = text("""
+SELECT query_id, payout_id, asked_at FROM queries
+WHERE query_id = CAST(:own_id AS text) OR conversation_id = CAST(:conversation_id AS text)
+ORDER BY (query_id = CAST(:own_id AS text)) DESC, asked_at DESC LIMIT 1
+""")
+_UNMATCHED: Final = text("""
+SELECT at, payout_id, originator_conversation_id, conversation_id, transaction_id, code, detail,
+    evidence
+FROM incidents WHERE kind = 'unmatched' AND originator_conversation_id = :own_id
+ORDER BY at LIMIT 1
+""")
+
+
+class Finding(Part):
+    """Finds payouts, queries and unmatched Results by the ids that the gateway says."""
+
+    async def find(self, payout_id: PayoutId) -> Payout | None:
+        """Return the payout as it stands."""
+        rows = await self._database.fetch(_BY_ID, {"payout_ids": [payout_id]})
+        return payout_of(rows[0]) if rows else None
+
+    async def find_by_conversation(
+        self,
+        originator_conversation_id: OriginatorConversationId | None,
+        conversation_id: ConversationId | None,
+    ) -> Payout | None:
+        """Return the payout with this id of its own, else the only one with the gateway's id."""
+        rows = await self._database.fetch(
+            _MATCH,
+            {
+                "own_id": [originator_conversation_id],
+                "conversation_id": [conversation_id],
+                "ordinal": [0],
+            },
+        )
+        return await self.find(rows[0][1]) if rows else None
+
+    async def find_query(
+        self,
+        originator_conversation_id: OriginatorConversationId | None,
+        conversation_id: ConversationId | None,
+    ) -> Query | None:
+        """Return the query with this id of its own, else the last with the gateway's id."""
+        rows = await self._database.fetch(
+            _QUERY, {"own_id": originator_conversation_id, "conversation_id": conversation_id}
+        )
+        if not rows:
+            return None
+        query_id, payout_id, asked_at = rows[0]
+        return Query(query_id=query_id, payout_id=payout_id, asked_at=asked_at)
+
+    async def find_unmatched(
+        self, originator_conversation_id: OriginatorConversationId
+    ) -> Incident | None:
+        """Return the first Result that came for this id while no payout had it (a restore)."""
+        rows = await self._database.fetch(_UNMATCHED, {"own_id": originator_conversation_id})
+        if not rows:
+            return None
+        at, payout_id, own_id, conversation_id, transaction_id, code, detail, evidence = rows[0]
+        return Incident(
+            kind=IncidentKind.UNMATCHED,
+            at=at,
+            payout_id=payout_id,
+            originator_conversation_id=own_id,
+            conversation_id=conversation_id,
+            transaction_id=transaction_id,
+            code=code,
+            detail=detail,
+            evidence=evidence,
+        )
+
+
+class Completing(Part):
+    """Applies Results, many to a commit: the end, its entry and its event together."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._end = entering(_STEPS, join=NAMED, guard=_GUARD, progress=False)
+        self._completions: BatchWriter[Completion, CompletionOutcome] = BatchWriter(
+            "completions",
+            self._write_completions,
+            key=lambda one: one.originator_conversation_id or one.conversation_id,
+        )
+        self._writers.append(self._completions)
+
+    async def complete(self, completion: Completion) -> CompletionOutcome:
+        """End the payout that the Result names, if it agrees with it (see the port).
+
+        Raises:
+            StoreRefusedError: `to` is no end.
+        """
+        if completion.to not in ENDED:
+            raise StoreRefusedError("(a Result ends a payout or is no completion)")
+        return await self._completions.submit(completion)
+
+    async def _write_completions(
+        self, completions: Sequence[Completion]
+    ) -> list[CompletionOutcome]:
+        matched = await self._match(completions)
+        applied: dict[int, Payout] = {}
+        for ordinals in _rounds(matched):
+            rows = [_row_of(completions[n], matched[n]) for n in ordinals]
+            entered = await self._database.fetch(self._end, arrays_of(_NAMES, rows))
+            ended = {row[0]: payout_of(row) for row in entered}
+            applied |= {n: ended[matched[n]] for n in ordinals if matched[n] in ended}
+        others = {name for n, name in matched.items() if n not in applied}
+        standing = await self._standing(others)
+        return [
+            CompletionOutcome(
+                applied=True, payout=applied[n], event=self._completion_event(applied[n])
+            )
+            if n in applied
+            else CompletionOutcome(applied=False, payout=standing.get(matched.get(n, "")))
+            for n in range(len(completions))
+        ]
+
+    async def _match(self, completions: Sequence[Completion]) -> dict[int, str]:
+        """Return the payout ids by position; what is for life may be looked up beforehand."""
+        rows = await self._database.fetch(
+            _MATCH,
+            {
+                "own_id": [one.originator_conversation_id for one in completions],
+                "conversation_id": [one.conversation_id for one in completions],
+                "ordinal": list(range(len(completions))),
+            },
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def _standing(self, payout_ids: set[str]) -> dict[str, Payout]:
+        if not payout_ids:
+            return {}
+        rows = await self._database.fetch(_BY_ID, {"payout_ids": sorted(payout_ids)})
+        return {row[0]: payout_of(row) for row in rows}
+
+
+def _rounds(matched: Mapping[int, str]) -> list[list[int]]:
+    """Return positions so that each round has every payout once, in lock order.
+
+    Several Results of one payout in one batch are applied as if they had come one by one.
+    """
+    rounds: list[dict[str, int]] = []
+    for ordinal, payout_id in sorted(matched.items()):
+        for one in rounds:
+            if payout_id not in one:
+                one[payout_id] = ordinal
+                break
+        else:
+            rounds.append({payout_id: ordinal})
+    return [[one[payout_id] for payout_id in sorted(one)] for one in rounds]
+
+
+def _row_of(completion: Completion, payout_id: str) -> dict[str, object]:
+    return {
+        "payout_id": payout_id,
+        "to_state": completion.to.value,
+        "at": completion.at,
+        "actor": completion.actor,
+        "kind": "result",
+        "conversation_id": completion.conversation_id,
+        "transaction_id": completion.transaction_id,
+        "detail": completion.detail,
+        "event_id": end_event_id(payout_id, completion.to),
+        "sources": joined(sources_of(completion.to)),
+        "own_id": completion.originator_conversation_id,
+        "amount_minor": completion.amount_minor,
+        "receiver": completion.receiver,
+        **reason_columns(completion.reason),
+    }

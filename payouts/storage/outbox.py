@@ -1,0 +1,112 @@
+"""Events that are durable: what is not published yet, and what is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from payouts.domain.events import REJECTED, Event, event_of
+from payouts.domain.payout import Payout, Reason, ReasonSource, State
+from payouts.storage.batch import BatchWriter
+from payouts.storage.parts import Context, Part
+from payouts.storage.rows import columns, payout_of
+
+_EVENT: Final = "e.event_id::text, e.payout_id, e.type, e.created_at, e.data"
+_EVENT_WIDTH: Final = 5
+
+_CLAIM: Final = text(f"""
+WITH due AS (
+    SELECT event_id FROM events
+    WHERE published_at IS NULL AND created_at < CAST(:older_than AS timestamptz)
+        AND (hidden_until IS NULL OR hidden_until <= CAST(:now AS timestamptz))
+    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+), e AS (
+    UPDATE events e SET hidden_until = CAST(:until AS timestamptz)
+    FROM due WHERE e.event_id = due.event_id
+    RETURNING e.event_id, e.payout_id, e.type, e.created_at, e.data
+)
+SELECT {_EVENT}, {columns("p")} FROM e LEFT JOIN payouts p ON p.payout_id = e.payout_id
+ORDER BY e.created_at
+""")  # noqa: S608
+_PUBLISHED: Final = text("""
+UPDATE events e SET published_at = CAST(:at AS timestamptz)
+FROM unnest(CAST(:event_ids AS uuid[])) AS g(event_id)
+WHERE e.event_id = g.event_id AND e.published_at IS NULL
+RETURNING e.event_id
+""")
+
+
+class OutboxPart(Part):
+    """Hands unpublished events out, and takes down which were published, many to a commit."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._published: BatchWriter[str, None] = BatchWriter(
+            "published", self._write_published, key=lambda event_id: event_id
+        )
+        self._writers.append(self._published)
+
+    async def claim_unpublished(
+        self, *, older_than: datetime, until: datetime, limit: int
+    ) -> Sequence[Event]:
+        """Take events written before `older_than`, hidden from other relays until `until`."""
+        rows = await self._database.fetch(
+            _CLAIM,
+            {
+                "older_than": older_than,
+                "until": until,
+                "now": self._context.clock.now(),
+                "limit": limit,
+            },
+        )
+        return [event_of_row(row, show_msisdn=self._context.show_msisdn) for row in rows]
+
+    async def mark_published(self, event_id: str) -> None:
+        """Take down that the broker has confirmed the event."""
+        await self._published.submit(event_id)
+
+    async def _write_published(self, event_ids: Sequence[str]) -> list[None]:
+        await self._database.fetch(
+            _PUBLISHED, {"event_ids": sorted(event_ids), "at": self._context.clock.now()}
+        )
+        return [None] * len(event_ids)
+
+
+def event_of_row(row: Sequence[Any], *, show_msisdn: bool) -> Event:
+    """Return the event that an events row and its payout's row (PAYOUT_COLUMNS) tell."""
+    event_id, payout_id, event_type, created_at, data = row[:_EVENT_WIDTH]
+    if event_type == REJECTED:
+        return Event(
+            event_id=event_id, type=event_type, subject=payout_id, time=created_at, data=data
+        )
+    payout = payout_of(row[_EVENT_WIDTH:])
+    if data is None:
+        return event_of(payout, show_msisdn=show_msisdn)
+    event = event_of(_as_it_stood(payout, data), show_msisdn=show_msisdn)
+    return replace(event, event_id=event_id, time=created_at)
+
+
+def _as_it_stood(payout: Payout, data: Mapping[str, Any]) -> Payout:
+    """Return the payout as it was when a progress event was written."""
+    submitted_at = data["submitted_at"]
+    reason = None
+    if data["reason_code"] is not None:
+        reason = Reason(
+            source=ReasonSource(data["reason_source"]),
+            code=data["reason_code"],
+            klass=data["reason_class"],
+            description=data["reason_description"],
+        )
+    return replace(
+        payout,
+        state=State(data["state"]),
+        reason=reason,
+        conversation_id=data["conversation_id"],
+        transaction_id=data["transaction_id"],
+        submitted_at=None if submitted_at is None else datetime.fromisoformat(submitted_at),
+        completed_at=None,
+    )

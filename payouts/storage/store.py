@@ -1,0 +1,61 @@
+"""The store as the services see it: one object, made of its parts."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from payouts.ports import Clock
+from payouts.storage.accounts import Accounts
+from payouts.storage.completions import Completing, Finding
+from payouts.storage.doubts import Doubts
+from payouts.storage.engine import Database, create_engine
+from payouts.storage.intake import Intake
+from payouts.storage.migrate import check_schema
+from payouts.storage.outbox import OutboxPart
+from payouts.storage.parts import Context
+from payouts.storage.sweeps import Sweeps
+from payouts.storage.transitions import Transitions
+from payouts.storage.workers import Workers
+
+
+class PostgresStore(
+    Intake, Transitions, Completing, Finding, Sweeps, Doubts, Workers, Accounts, OutboxPart
+):
+    """Fulfils `PayoutStore` and `Outbox` on PostgreSQL 15 or newer.
+
+    Use it as an async context: the batch writers run inside; leaving it writes what waits.
+
+    Raises (on entering):
+        SchemaError: the database has not the schema that this version needs.
+        StoreUnavailableError: the database does not answer.
+    """
+
+    def __init__(
+        self, url: str, clock: Clock, *, show_progress: bool = False, show_msisdn: bool = False
+    ) -> None:
+        self.database = Database(create_engine(url))
+        super().__init__(
+            Context(
+                database=self.database,
+                clock=clock,
+                show_progress=show_progress,
+                show_msisdn=show_msisdn,
+            )
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await check_schema(self.database.engine)
+        except BaseException:
+            await self.database.close()
+            raise
+        for writer in self._writers:
+            writer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            for writer in self._writers:
+                await writer.stop()
+        finally:
+            await self.database.close()
