@@ -29,7 +29,6 @@ class _Outgoing(NamedTuple):
     routing_key: str
     body: bytes
     properties: Basic.Properties
-    mandatory: bool
 
 
 class ConfirmedPublisher:
@@ -61,16 +60,14 @@ class ConfirmedPublisher:
         routing_key: str,
         body: bytes,
         properties: Basic.Properties,
-        *,
-        mandatory: bool = True,
     ) -> None:
-        """Return once a queue has the message; without `mandatory`, or once no queue takes it.
+        """Return once a queue has the message.
 
         Raises:
             UnroutableError: no queue takes it.
             BrokerUnavailableError: refused, lost or late; publish it again.
         """
-        message = _Outgoing(exchange, routing_key, body, properties, mandatory)
+        message = _Outgoing(exchange, routing_key, body, properties)
         async with self._places:
             message_id = properties.message_id
             if message_id is None:
@@ -102,7 +99,7 @@ class ConfirmedPublisher:
                     exchange=message.exchange,
                     routing_key=message.routing_key,
                     properties=message.properties,
-                    mandatory=message.mandatory,
+                    mandatory=True,
                     timeout=self._timeout_s,
                     wait=False,
                 )
@@ -143,23 +140,14 @@ async def _close(channel: Channel) -> None:
 
 
 class AmqpEventPublisher:
-    """Publishes events to the topic exchange (contract.md §2); an EventPublisher.
+    """Publishes events to the topic exchange (contract.md §2); an EventPublisher."""
 
-    Args:
-        publisher: confirms.
-        topology: the names.
-        mandatory: an event that no queue takes raises (PAYOUTS_MANDATORY_EVENTS).
-    """
-
-    def __init__(
-        self, publisher: ConfirmedPublisher, topology: Topology, *, mandatory: bool = True
-    ) -> None:
+    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
         self._publisher = publisher
-        self._mandatory = mandatory
         self._exchange = topology.events
 
     async def publish(self, event: Event) -> None:
-        """Return once a queue has the event; without `mandatory`, or once no queue takes it.
+        """Return once at least one queue has the event.
 
         Raises:
             UnroutableError: no queue is bound for its type.
@@ -177,7 +165,6 @@ class AmqpEventPublisher:
                 message_type=event.type,
                 timestamp=event.time.astimezone(UTC),
             ),
-            mandatory=self._mandatory,
         )
 
 

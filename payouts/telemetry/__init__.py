@@ -5,6 +5,7 @@ from payouts.telemetry.fanout import Fanout, Subscriber
 from payouts.telemetry.gauges import Gauge
 from payouts.telemetry.logs import SignalLog, capture_stdlib, open_log
 from payouts.telemetry.metrics import SignalMetrics
+from payouts.telemetry.opening import open_telemetry
 
 __all__ = [
     "AdminServer",
@@ -15,4 +16,5 @@ __all__ = [
     "Subscriber",
     "capture_stdlib",
     "open_log",
+    "open_telemetry",
 ]

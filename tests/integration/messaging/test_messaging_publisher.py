@@ -69,11 +69,6 @@ async def test_an_event_that_no_queue_takes_raises(bed: Bed) -> None:
     assert (await bed.take("heard")).message_id == EVENT.event_id
 
 
-async def test_an_event_that_need_not_be_heard_does_not_raise(bed: Bed) -> None:
-    """With the setting off, an event that no queue takes counts as published."""
-    await AmqpEventPublisher(bed.publisher, TOPOLOGY, mandatory=False).publish(EVENT)
-
-
 async def test_an_unroutable_event_published_twice_at_once_raises_twice(bed: Bed) -> None:
     """Both callers hear that nobody took it.
 
