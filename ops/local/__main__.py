@@ -1,4 +1,7 @@
-"""`python -m ops.local up|env|down [NAME]`: private servers that stay up while one develops."""
+"""`python -m ops.local up|env|down [NAME]`: private servers that stay up while one develops.
+
+`check` prints where the programs of both are found.
+"""
 
 import argparse
 import shlex
@@ -7,17 +10,19 @@ import time
 from pathlib import Path
 
 from ops.local.errors import LocalServerError
+from ops.local.postgresql import find_binaries
+from ops.local.rabbitmq import find_epmd, find_script
 from ops.local.stack import ROOT, LocalStack, take_down
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Does one of the three commands; exit status 1 where it failed."""
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
-    parser.add_argument("action", choices=("up", "env", "down"))
+    parser.add_argument("action", choices=("up", "env", "down", "check"))
     parser.add_argument("name", nargs="?", default="dev")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of all stacks")
     chosen = parser.parse_args(arguments)
-    actions = {"up": _up, "env": _env, "down": _down}
+    actions = {"up": _up, "env": _env, "down": _down, "check": _check}
     try:
         actions[chosen.action](chosen.name, chosen.root)
     except LocalServerError as error:
@@ -56,6 +61,10 @@ def _env(name: str, root: Path) -> None:
 def _down(name: str, root: Path) -> None:
     ended = take_down(name, root=root)
     print(f"Ended {ended} processes." if ended else "Nothing was up.", file=sys.stderr)
+
+
+def _check(_: str, __: Path) -> None:
+    print(find_script(), find_epmd(), find_binaries(), sep="\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -219,17 +218,3 @@ def _name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name):
         raise LocalServerError(f"Not a name for a database: {name!r}")
     return name
-
-
-def main() -> int:
-    """Tells ops/setup.sh whether a usable PostgreSQL is there."""
-    try:
-        print(find_binaries())
-    except ServerNotFoundError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

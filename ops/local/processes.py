@@ -144,7 +144,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 def unprivileged(command: Sequence[str | Path], *, user: str = "nobody") -> list[str | Path]:
     """Has a program run as `user` where we are root; PostgreSQL refuses to run as root.
 
-    The one right that it keeps is to pass folders that are closed to others (`/root`).
+    The one right that it keeps is to pass folders that are closed to others, such as root's home.
     """
     if os.geteuid() != 0:
         return list(command)
