@@ -16,8 +16,15 @@ from payouts.domain.errors import (
     UnreadableMessageError,
 )
 from payouts.domain.signals import Signal
-from payouts.mpesa.acknowledgements import Acknowledgements
+from payouts.mpesa.acknowledgements import (
+    Acknowledgement,
+    FaultCode,
+    queue_timeout_acknowledgement,
+    result_acknowledgement,
+    soap_fault,
+)
 from payouts.mpesa.results import parse_result
+from payouts.mpesa.settings import AckNamespace
 from payouts.mpesa.timeouts import parse_queue_timeout
 from payouts.mpesa.wsdl import result_wsdl
 from payouts.ports import Telemetry
@@ -34,27 +41,28 @@ class Handlers:
     """Handles the two callbacks and the WSDL (contract.md §3)."""
 
     completions: Completions
-    acknowledgements: Acknowledgements
+    ack_namespace: AckNamespace
     allow: AllowList
     telemetry: Telemetry
 
     async def result(self, request: web.Request) -> web.Response:
         """Take a GenericAPIResult."""
-        say = self.acknowledgements
 
         async def take(body: bytes) -> None:
             await self.completions.take_result(parse_result(body))
 
-        return await self._take(request, "result", take, say.result_success, say.result_overload)
+        def say(acknowledgement: Acknowledgement) -> bytes:
+            return result_acknowledgement(acknowledgement, self.ack_namespace)
+
+        return await self._take(request, "result", take, say)
 
     async def timeout(self, request: web.Request) -> web.Response:
         """Take a notifyQueueTimeout."""
-        say = self.acknowledgements
 
         async def take(body: bytes) -> None:
             await self.completions.take_queue_timeout(parse_queue_timeout(body))
 
-        return await self._take(request, "timeout", take, say.timeout_success, say.timeout_failure)
+        return await self._take(request, "timeout", take, queue_timeout_acknowledgement)
 
     async def wsdl(self, request: web.Request) -> web.Response:
         """Serve our own WSDL of the Result service, with this server's address in it."""
@@ -69,8 +77,7 @@ class Handlers:
         request: web.Request,
         kind: str,
         take: Callable[[bytes], Awaitable[None]],
-        success: Callable[[], bytes],
-        failure: Callable[[], bytes],
+        say: Callable[[Acknowledgement], bytes],
     ) -> web.Response:
         if not self._admits(request):
             return self._denied(request)
@@ -85,8 +92,8 @@ class Handlers:
             return self._refused(kind, 400, error, len(body))
         except (StoreUnavailableError, TimeoutError):
             self.telemetry.emit(Signal.STORE_AWAY, doing=f"take a {kind}")
-            return _xml(503, failure())
-        return _xml(200, success())
+            return _xml(503, say(Acknowledgement.OVERLOAD))
+        return _xml(200, say(Acknowledgement.SUCCESS))
 
     def _admits(self, request: web.Request) -> bool:
         return self.allow.admits(request.remote, request.headers.get("X-Forwarded-For"))
@@ -101,7 +108,7 @@ class Handlers:
         self.telemetry.emit(
             Signal.RESULT_REFUSED, kind=kind, status=status, detail=error.detail, size=size
         )
-        return _xml(status, self.acknowledgements.fault(str(error)))
+        return _xml(status, soap_fault(FaultCode.CLIENT, str(error)))
 
 
 async def _read(request: web.Request) -> bytes:

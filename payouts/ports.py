@@ -321,6 +321,12 @@ class PayoutStore(Protocol):
         """Write down, before it is sent, that a query goes out; counts `queries` up."""
         ...
 
+    async def attach_conversation(
+        self, query_id: OriginatorConversationId, conversation_id: ConversationId
+    ) -> None:
+        """Keep the gateway's id of a query, so that a Result that names only it is matched."""
+        ...
+
     async def record_not_found(
         self,
         payout_id: PayoutId,

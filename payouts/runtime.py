@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from payouts.domain.errors import PayoutsError, SettingsError
 
@@ -21,6 +21,8 @@ CHILD_INDEX: Final = "PAYOUTS_PROCESS_INDEX"
 _RESTART_FIRST_S: Final = 0.5
 _RESTART_CAP_S: Final = 30.0
 _LOOK_EVERY_S: Final = 0.2
+
+S = TypeVar("S")
 
 
 class SystemClock:
@@ -44,11 +46,24 @@ def system_jitter() -> float:
     return random.random()  # noqa: S311 - spreads load only
 
 
-def run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run `main(stop)` on uvloop; SIGTERM and SIGINT set `stop`. Returns the exit code."""
+def run_until_signal(
+    load: Callable[[], S],
+    main: Callable[[S, asyncio.Event], Awaitable[None]],
+    *,
+    module: str,
+    processes: int = 1,
+) -> int:
+    """Load the settings, then run `main(settings, stop)` on uvloop until SIGTERM or SIGINT.
+
+    With several processes each is a child of this one, started as `python -m module`. Returns
+    the exit code: 0 drained, 1 failed, 2 settings not usable, told before anything connects.
+    """
     try:
+        settings = load()
+        if processes > 1:
+            return supervise(module, processes)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_with_signals(main))
+            runner.run(_with_signals(lambda stop: main(settings, stop)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_USAGE
@@ -56,6 +71,17 @@ def run_until_signal(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
     return 0
+
+
+def child_index() -> int | None:
+    """Return which of several processes this is, from 0; None if it is the only one."""
+    text = os.environ.get(CHILD_INDEX)
+    return int(text) if text else None
+
+
+def admin_port(port: int) -> int:
+    """Return this process's own admin port: children count up from the one that is set."""
+    return port + (child_index() or 0) if port else 0
 
 
 async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -74,19 +100,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def supervise(module: str, processes: int, environ: Mapping[str, str]) -> int:
+def supervise(module: str, processes: int) -> int:
     """Run `python -m module` so many times; restart what dies; pass SIGTERM and SIGINT on.
 
     Returns 0 if all children ended with 0 after a signal. A child that says that its settings
     are not usable (exit 2) ends the others at once, as restarting cannot help.
     """
-    return _Children(module, processes, environ).run()
+    return _Children(module, processes).run()
 
 
 class _Children:
-    def __init__(self, module: str, processes: int, environ: Mapping[str, str]) -> None:
+    def __init__(self, module: str, processes: int) -> None:
         self._module = module
-        self._environ = environ
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._due = dict.fromkeys(range(processes), 0.0)
         self._rest_s = dict.fromkeys(range(processes), _RESTART_FIRST_S)
@@ -108,7 +133,7 @@ class _Children:
             if self._stopping:
                 return
             del self._due[index]
-            environ = {**os.environ, **self._environ, CHILD_INDEX: str(index)}
+            environ = {**os.environ, CHILD_INDEX: str(index)}
             self._running[index] = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", self._module], env=environ
             )

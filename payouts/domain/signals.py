@@ -30,6 +30,7 @@ class Signal(StrEnum):
     COMMAND_RECEIVED = "command.received"
     COMMAND_REPEATED = "command.repeated"
     COMMAND_DEAD_LETTERED = "command.dead_lettered"
+    COMMAND_FAILED = "command.failed"
     PAYOUT_SUBMITTED = "payout.submitted"
     PAYOUT_MOVED = "payout.moved"
     PAYOUT_ENDED = "payout.ended"
@@ -84,6 +85,9 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
         ),
         Signal.COMMAND_DEAD_LETTERED: _facts(
             _W, "A command was put aside.", "account", "reason", "payout_id"
+        ),
+        Signal.COMMAND_FAILED: _facts(
+            _W, "Handling a command failed; it goes back to its queue.", "error"
         ),
         Signal.PAYOUT_SUBMITTED: _facts(
             _D,

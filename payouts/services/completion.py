@@ -283,7 +283,8 @@ class Completions:
             kind=kind,
             reason=reason,
             next_action_at=first_query_at(now, self.policies),
-            sent_at=payout.claimed_at if payout.state is State.SUBMITTING else None,
+            # A Result proves that it was sent, whatever our own books say (a restore).
+            sent_at=None if payout.submitted_at else payout.claimed_at or now,
             conversation_id=result.conversation_id if result else None,
             queued=queued,
         )

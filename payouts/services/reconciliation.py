@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from payouts.domain.answers import BrokerRecord
+from payouts.domain.answers import BrokerRecord, Response
 from payouts.domain.code_types import CodeClass
 from payouts.domain.commands import AccountRules
 from payouts.domain.decisions import (
@@ -135,6 +135,8 @@ class Reconciliation:
         """Send a TransactionStatusQuery; what it finds comes to the callback server."""
         answer = await self.gateway.ask_core(payout, query.query_id, may_send=self.lease.holds)
         await self.accounts.heed(payout.account, answer)
+        if isinstance(answer, Response) and answer.conversation_id is not None:
+            await self.store.attach_conversation(query.query_id, answer.conversation_id)
         kind, code = name_of(answer)
         await self.store.note(
             Move(

@@ -26,6 +26,8 @@ class Relay:
     Args:
         limit: how many events may be in hand at once; what is offered beyond stays in the
             outbox for the sweep.
+        keep_unroutable: whether an event that no queue takes is tried again; otherwise it is
+            taken as published (PAYOUTS_MANDATORY_EVENTS).
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Relay:
         telemetry: Telemetry,
         *,
         limit: int = 500,
+        keep_unroutable: bool = True,
     ) -> None:
         self._outbox = outbox
         self._publisher = publisher
         self._clock = clock
         self._telemetry = telemetry
         self._limit = limit
+        self._keep_unroutable = keep_unroutable
         self._tasks: set[asyncio.Task[None]] = set()
 
     def offer(self, event: Event | None) -> None:
@@ -79,18 +83,20 @@ class Relay:
                 type=event.type,
                 payout_id=event.subject,
             )
-            return
+            if self._keep_unroutable:
+                return
         except BrokerUnavailableError:
             self._telemetry.emit(
                 Signal.EVENT_POSTPONED, event_id=event.event_id, payout_id=event.subject
             )
             return
-        self._telemetry.emit(
-            Signal.EVENT_PUBLISHED,
-            event_id=event.event_id,
-            type=event.type,
-            payout_id=event.subject,
-        )
+        else:
+            self._telemetry.emit(
+                Signal.EVENT_PUBLISHED,
+                event_id=event.event_id,
+                type=event.type,
+                payout_id=event.subject,
+            )
         try:
             await self._outbox.mark_published(event.event_id)
         except (StoreUnavailableError, StoreRefusedError) as error:

@@ -1,0 +1,187 @@
+"""One callback server process: opened, served until told to stop, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from contextlib import AsyncExitStack, suppress
+from typing import Final
+
+from aiohttp import web
+
+from callback_server.guards import AllowList
+from callback_server.handlers import Handlers
+from callback_server.routes import application
+from callback_server.sweeps import CallbackSweeps
+from payouts.domain.errors import SettingsError
+from payouts.domain.signals import Signal
+from payouts.messaging.connection import BrokerConnection
+from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher
+from payouts.messaging.topology import Topology
+from payouts.mpesa.settings import AckNamespace
+from payouts.runtime import (
+    SystemClock,
+    admin_port,
+    child_index,
+    run_until_signal,
+    system_jitter,
+)
+from payouts.services.completion import Completions
+from payouts.services.relay import Relay
+from payouts.services.sweeps import SweepLoops
+from payouts.settings import CallbackSettings
+from payouts.storage.store import PostgresStore
+from payouts.telemetry import AdminServer, open_telemetry
+
+__all__ = ["run"]
+
+MODULE: Final = "callback_server"
+CONNECT_WITHIN_S: Final = 60.0
+KEEP_ALIVE_S: Final = 75.0
+LAST_EVENTS_S: Final = 5.0
+
+
+def run(processes: int = 1) -> int:
+    """Serve callbacks until a signal comes; return the exit code (contract.md §4)."""
+    return run_until_signal(
+        lambda: CallbackSettings.load(os.environ), serve, module=MODULE, processes=processes
+    )
+
+
+async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set, then drain within PAYOUTS_DRAIN_S."""
+    clock = SystemClock()
+    telemetry, metrics = open_telemetry(settings, MODULE)
+    topology = Topology(prefix=settings.prefix)
+    tls = tls_of(settings)
+    async with AsyncExitStack() as stack:
+        connection = BrokerConnection(
+            settings.amqp_url.get_secret_value(), name=f"{MODULE} {os.getpid()} events"
+        )
+        stack.push_async_callback(connection.close)
+        await connection.open(within_s=CONNECT_WITHIN_S)
+        await topology.declare(connection, settings.account_names)
+        publisher = ConfirmedPublisher(connection)
+        stack.push_async_callback(publisher.close)
+        store = await stack.enter_async_context(
+            PostgresStore(
+                settings.database_url.get_secret_value(),
+                clock,
+                show_progress=settings.progress_events,
+                show_msisdn=settings.show_msisdn,
+            )
+        )
+        relay = Relay(
+            store,
+            AmqpEventPublisher(publisher, topology),
+            clock,
+            telemetry,
+            keep_unroutable=settings.mandatory_events,
+        )
+        actor = f"callback server {socket.gethostname()}:{os.getpid()}"
+        completions = Completions(
+            store=store,
+            relay=relay,
+            clock=clock,
+            telemetry=telemetry,
+            policies=settings.policies(),
+            actor=actor,
+            balances={},
+        )
+        handlers = Handlers(
+            completions=completions,
+            ack_namespace=AckNamespace[settings.ack_namespace.name],
+            allow=AllowList(
+                networks=settings.callback_allow,
+                trusted_proxies=settings.callback_trusted_proxies,
+            ),
+            telemetry=telemetry,
+        )
+        sweeps = CallbackSweeps(
+            store=store,
+            completions=completions,
+            relay=relay,
+            clock=clock,
+            lease_s=settings.worker_lease_s,
+            actor=actor,
+        )
+        loops = await stack.enter_async_context(
+            SweepLoops(sweeps.all(), clock, telemetry, system_jitter)
+        )
+        runner = web.AppRunner(
+            application(handlers, settings.callback_path),
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=settings.drain_s,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        address = await _listen(runner, settings, tls)
+        admin = AdminServer(
+            settings.admin_host,
+            admin_port(settings.admin_port),
+            ready=lambda: {"rabbitmq": connection.connected},
+            metrics=metrics.exposition,
+        )
+        await admin.start()
+        stack.push_async_callback(admin.close)
+        telemetry.emit(
+            Signal.PROCESS_STARTED,
+            process=MODULE,
+            addresses=[address, f"http://{settings.admin_host}:{admin.port}"],
+        )
+        await stop.wait()
+        telemetry.emit(Signal.PROCESS_DRAINING, process=MODULE, in_flight=0)
+        await runner.cleanup()
+        await loops.stop()
+        await completions.write_balances()
+        with suppress(TimeoutError):  # The outbox keeps what is left.
+            async with asyncio.timeout(LAST_EVENTS_S):
+                await relay.drain()
+        telemetry.emit(Signal.PROCESS_STOPPED, process=MODULE, abandoned=0)
+
+
+async def _listen(
+    runner: web.AppRunner, settings: CallbackSettings, tls: ssl.SSLContext | None
+) -> str:
+    """Listen; several processes share the port, and the kernel spreads connections."""
+    site = web.TCPSite(
+        runner,
+        settings.callback_host,
+        settings.callback_port,
+        ssl_context=tls,
+        reuse_port=child_index() is not None,
+        backlog=1024,
+    )
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    return f"{'https' if tls else 'http'}://{host}:{port}{settings.callback_path}"
+
+
+def tls_of(settings: CallbackSettings) -> ssl.SSLContext | None:
+    """Return the server's TLS, which may require a client certificate; None for plain HTTP.
+
+    Raises:
+        SettingsError: a certificate or key cannot be used.
+    """
+    if settings.callback_certificate is None:
+        return None
+    password = settings.callback_key_password
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(
+            settings.callback_certificate,
+            settings.callback_key,
+            None if password is None else password.get_secret_value(),
+        )
+        if settings.callback_client_ca is not None:
+            context.load_verify_locations(settings.callback_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(
+            (f"PAYOUTS_CALLBACK_CERTIFICATE: cannot be used with its key: {type(error).__name__}",)
+        ) from None
+    return context
