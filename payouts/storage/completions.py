@@ -212,7 +212,7 @@ def _row_of(completion: Completion, payout_id: str) -> dict[str, object]:
         "to_state": completion.to.value,
         "at": completion.at,
         "actor": completion.actor,
-        "kind": "result",
+        "kind": completion.reason.source.value,
         "conversation_id": completion.conversation_id,
         "transaction_id": completion.transaction_id,
         "detail": completion.detail,

@@ -22,12 +22,10 @@ COMMAND_TIMEOUT_S: Final = 15.0
 POOL_SIZE: Final = 6
 POOL_OVERFLOW: Final = 6
 _TRIES: Final = 5
-# The server gives up before the client does, so that an outcome is rarely unknown.
 _SESSION: Final = {
     "application_name": "payouts",
     "timezone": "UTC",
     "synchronous_commit": "on",
-    "statement_timeout": "12000",
     "lock_timeout": "8000",
     "jit": "off",
     # A generic plan made while a table was empty would stay after it has grown.
@@ -43,19 +41,27 @@ FAULTS: Final = (
 Rows = Sequence[tuple[Any, ...]]
 
 
-def create_engine(url: str, *, autocommit: bool = True, pool_size: int = POOL_SIZE) -> AsyncEngine:
+def create_engine(
+    url: str,
+    *,
+    autocommit: bool = True,
+    pool_size: int = POOL_SIZE,
+    command_timeout_s: float = COMMAND_TIMEOUT_S,
+) -> AsyncEngine:
     """Return an engine for a `postgresql://` address; nothing connects yet.
 
     The address is read by asyncpg as libpq would read it (`sslmode`, several hosts, a socket's
-    folder). Through PgBouncer in transaction mode: docs/decisions/0012.
+    folder); `command_timeout_s` bounds each statement. Through PgBouncer in transaction mode:
+    docs/decisions/0012.
     """
 
     async def connect() -> asyncpg.Connection:
+        # The server gives up before the client does, so that an outcome is rarely unknown.
         return await asyncpg.connect(
             dsn=_plain(url),
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings=_SESSION,
+            command_timeout=command_timeout_s,
+            server_settings={**_SESSION, "statement_timeout": str(int(command_timeout_s * 800))},
         )
 
     return create_async_engine(

@@ -15,7 +15,7 @@ from payouts.storage.batch import BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
 
-_EVENT: Final = "e.event_id::text, e.payout_id, e.type, e.created_at, e.data"
+EVENT_COLUMNS: Final = "e.event_id::text, e.payout_id, e.type, e.created_at, e.data"
 _EVENT_WIDTH: Final = 5
 
 _CLAIM: Final = text(f"""
@@ -29,7 +29,7 @@ WITH due AS (
     FROM due WHERE e.event_id = due.event_id
     RETURNING e.event_id, e.payout_id, e.type, e.created_at, e.data
 )
-SELECT {_EVENT}, {columns("p")} FROM e LEFT JOIN payouts p ON p.payout_id = e.payout_id
+SELECT {EVENT_COLUMNS}, {columns("p")} FROM e LEFT JOIN payouts p ON p.payout_id = e.payout_id
 ORDER BY e.created_at
 """)  # noqa: S608
 _PUBLISHED: Final = text("""

@@ -1,0 +1,194 @@
+"""What operators read: one payout's story, lists, runs. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from payouts.domain.events import Event
+from payouts.domain.payout import ENDED, Payout, State, TimelineEntry
+from payouts.domain.values import AccountName, PayoutId, RunId
+from payouts.ports import Incident, IncidentKind, Query
+from payouts.storage.engine import Database
+from payouts.storage.outbox import EVENT_COLUMNS, event_of_row
+from payouts.storage.rows import TIMELINE_COLUMNS, columns, payout_of, timeline_entry_of
+from payouts.storage.totals import (
+    BookTotals,
+    PaidEntry,
+    RunSummary,
+    books_of,
+    paid_entries_of,
+    run_summary_of,
+)
+
+MAX_LISTED: Final = 10_000
+_PAYOUTS: Final = f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
+_EXISTING: Final = text(f"{_PAYOUTS} WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))")
+_TIMELINE: Final = text(f"""
+SELECT {columns("t", TIMELINE_COLUMNS)}
+FROM timeline t JOIN payouts p ON p.id = t.payout
+WHERE p.payout_id = :payout_id ORDER BY t.id
+""")  # noqa: S608
+_QUERIES: Final = text(
+    "SELECT query_id, payout_id, asked_at FROM queries WHERE payout_id = :payout_id"
+    " ORDER BY asked_at, query_id"
+)
+_INCIDENT: Final = (
+    "SELECT kind, at, payout_id, originator_conversation_id, conversation_id, transaction_id,"
+    " code, detail, evidence FROM incidents"
+)
+_INCIDENTS_OF: Final = text(f"{_INCIDENT} WHERE payout_id = :payout_id ORDER BY at LIMIT :limit")
+_INCIDENTS: Final = text(f"{_INCIDENT} ORDER BY at DESC LIMIT :limit")
+# Each arm of the OR is the predicate of a partial index.
+_EVENTS: Final = text(f"""
+SELECT {EVENT_COLUMNS}, {columns("p")}
+FROM events e LEFT JOIN payouts p ON p.payout_id = e.payout_id
+WHERE e.payout_id = :payout_id
+    AND (e.type IN ('payout.succeeded', 'payout.failed') OR e.data IS NOT NULL)
+ORDER BY e.created_at, e.event_id LIMIT :limit
+""")  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Which payouts to list; None and empty are no limits. Newest first.
+
+    Args:
+        older_than: made before this instant.
+        newer_than: made at or after this instant.
+        after: the last payout of the page before.
+    """
+
+    states: Collection[State] = ()
+    run_id: RunId | None = None
+    account: AccountName | None = None
+    older_than: datetime | None = None
+    newer_than: datetime | None = None
+    limit: int = 100
+    after: Payout | None = None
+
+
+class PayoutsReader:
+    """Reads the books.
+
+    Raises (every method):
+        StoreUnavailableError: the database does not answer.
+        SchemaError: it has not the tables.
+    """
+
+    def __init__(self, engine: AsyncEngine, *, show_msisdn: bool = False) -> None:
+        self._database = Database(engine)
+        self._show_msisdn = show_msisdn
+
+    async def payout(self, payout_id: PayoutId) -> Payout | None:
+        """Return the payout as it stands."""
+        return (await self.existing([payout_id])).get(payout_id)
+
+    async def existing(self, payout_ids: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
+        """Return which of these payouts there are."""
+        rows = await self._database.fetch(_EXISTING, {"payout_ids": list(payout_ids)})
+        return {row[0]: payout_of(row) for row in rows}
+
+    async def timeline(self, payout_id: PayoutId) -> list[TimelineEntry]:
+        """Return the payout's story, in the order in which it was written."""
+        rows = await self._database.fetch(_TIMELINE, {"payout_id": payout_id})
+        return [timeline_entry_of(row) for row in rows]
+
+    async def queries(self, payout_id: PayoutId) -> list[Query]:
+        """Return what the gateway was asked about the payout, oldest first."""
+        rows = await self._database.fetch(_QUERIES, {"payout_id": payout_id})
+        return [Query(query_id=row[0], payout_id=row[1], asked_at=row[2]) for row in rows]
+
+    async def incidents(
+        self, payout_id: PayoutId | None = None, *, limit: int = MAX_LISTED
+    ) -> list[Incident]:
+        """Return the payout's incidents, oldest first; without a payout all, newest first."""
+        if payout_id is None:
+            rows = await self._database.fetch(_INCIDENTS, {"limit": limit})
+        else:
+            rows = await self._database.fetch(
+                _INCIDENTS_OF, {"payout_id": payout_id, "limit": limit}
+            )
+        return [_incident_of(row) for row in rows]
+
+    async def events(self, payout_id: PayoutId) -> list[Event]:
+        """Return the events that were written about the payout, oldest first."""
+        rows = await self._database.fetch(_EVENTS, {"payout_id": payout_id, "limit": MAX_LISTED})
+        return [event_of_row(row, show_msisdn=self._show_msisdn) for row in rows]
+
+    async def list_payouts(self, listing: Listing) -> list[Payout]:
+        """Return one page of payouts, newest first."""
+        statement, parameters = _listing(listing)
+        rows = await self._database.fetch(statement, parameters)
+        return [payout_of(row) for row in rows]
+
+    async def run_summary(self, run_id: RunId) -> RunSummary | None:
+        """Return how a run stands; None if no payout belongs to it."""
+        async with self._snapshot() as connection:
+            return await run_summary_of(connection, run_id)
+
+    async def books(self, run_id: RunId | None = None) -> BookTotals:
+        """Return counts and sums, of one run or of all, as of one instant."""
+        async with self._snapshot() as connection:
+            return await books_of(connection, run_id)
+
+    async def paid_entries(self, run_id: RunId | None = None) -> AsyncIterator[PaidEntry]:
+        """Give every payout that succeeded, as of one instant, a bounded number at a time."""
+        async with self._snapshot() as connection:
+            async for entry in paid_entries_of(connection, run_id):
+                yield entry
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
+        async with self._database.snapshot() as connection:
+            yield connection
+
+
+def _listing(listing: Listing) -> tuple[TextClause, dict[str, Any]]:
+    """Return the statement with just the conditions asked for, so that an index fits."""
+    conditions: list[str] = []
+    parameters: dict[str, Any] = {"limit": min(listing.limit, MAX_LISTED)}
+
+    def where(condition: str, name: str, value: object) -> None:
+        if value is not None:
+            conditions.append(condition)
+            parameters[name] = value
+
+    if listing.states:
+        where("p.state = ANY(CAST(:states AS text[]))", "states", sorted(listing.states))
+        if not ENDED & set(listing.states):
+            conditions.append("p.state NOT IN ('succeeded', 'failed')")
+    where("p.run_id = :run_id", "run_id", listing.run_id)
+    where("p.account = :account", "account", listing.account)
+    where("p.created_at < CAST(:older AS timestamptz)", "older", listing.older_than)
+    where("p.created_at >= CAST(:newer AS timestamptz)", "newer", listing.newer_than)
+    if listing.after is not None:
+        where(
+            "(p.created_at, p.payout_id) < (CAST(:after_at AS timestamptz), :after_id)",
+            "after_at",
+            listing.after.created_at,
+        )
+        parameters["after_id"] = listing.after.payout_id
+    clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    order = " ORDER BY p.created_at DESC, p.payout_id DESC LIMIT :limit"
+    return text(_PAYOUTS + clause + order), parameters
+
+
+def _incident_of(row: Sequence[Any]) -> Incident:
+    return Incident(
+        kind=IncidentKind(row[0]),
+        at=row[1],
+        payout_id=row[2],
+        originator_conversation_id=row[3],
+        conversation_id=row[4],
+        transaction_id=row[5],
+        code=row[6],
+        detail=row[7],
+        evidence=row[8],
+    )
