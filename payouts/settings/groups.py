@@ -266,7 +266,7 @@ class CallbackServerSettings(Group):
         " client certificate; empty = none is asked for",
     )
     ack_namespace: AckNamespaceName = Field(
-        AckNamespaceName.RESULT,
+        AckNamespaceName.REQUEST,
         description="`result` or `request`: the namespace of the acknowledgement of a Result",
     )
 

@@ -156,3 +156,5 @@ def _content(path: Path) -> str:
         raise _UnreadableError(f"names a file that cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _UnreadableError("names a file that is not UTF-8") from None
+    except ValueError:
+        raise _UnreadableError("is not a path") from None
