@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+SHUTDOWN_S: Final = 1.0
 
 Ready = Callable[[], Mapping[str, bool]]
 
@@ -45,9 +46,9 @@ class AdminServer:
         application.router.add_get("/health/live", self._live)
         application.router.add_get("/health/ready", self._tell_ready)
         application.router.add_get("/metrics", self._show_metrics)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._wanted_port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, self._host, self._wanted_port)
         await site.start()
 
     async def close(self) -> None:

@@ -106,6 +106,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "account",
         "reason",
     ),
+    _count(S.COMMAND_FAILED, "payouts_command_failures", "Handlers that failed.", "error"),
     _count(
         S.PAYOUT_SUBMITTED,
         "payouts_requests",
