@@ -8,11 +8,24 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ops.docs import asyncapi, codes, messages, states
+from ops.docs import asyncapi, codes, database, messages, settings, states, telemetry
 from ops.docs.sections import ROOT
+from ops.simulator import reference as simulator
+
+SIMULATOR: Final = "docs/reference/simulator.md"
+
+
+def simulator_page() -> str:
+    """Guarantees the simulator's page, which it makes by itself, as it should stand."""
+    return simulator.filled((ROOT / SIMULATOR).read_text(encoding="utf-8"))
+
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    one.PATH: one.page for one in (asyncapi, codes, messages, states)
+    **{
+        one.PATH: one.page
+        for one in (asyncapi, codes, database, messages, settings, states, telemetry)
+    },
+    SIMULATOR: simulator_page,
 }
 
 
