@@ -15,6 +15,7 @@ from payouts.storage.batch import BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
 from payouts.storage.steps import (
+    MAX_DESCRIPTION,
     NAMED,
     STEP_TYPES,
     arrays_of,
@@ -22,6 +23,7 @@ from payouts.storage.steps import (
     entering,
     joined,
     reason_columns,
+    storable,
     unnested,
 )
 
@@ -85,8 +87,8 @@ class Finding(Part):
         rows = await self._database.fetch(
             _MATCH,
             {
-                "own_id": [originator_conversation_id],
-                "conversation_id": [conversation_id],
+                "own_id": [storable(originator_conversation_id)],
+                "conversation_id": [storable(conversation_id)],
                 "ordinal": [0],
             },
         )
@@ -99,7 +101,11 @@ class Finding(Part):
     ) -> Query | None:
         """Return the query with this id of its own, else the last with the gateway's id."""
         rows = await self._database.fetch(
-            _QUERY, {"own_id": originator_conversation_id, "conversation_id": conversation_id}
+            _QUERY,
+            {
+                "own_id": storable(originator_conversation_id),
+                "conversation_id": storable(conversation_id),
+            },
         )
         if not rows:
             return None
@@ -110,7 +116,9 @@ class Finding(Part):
         self, originator_conversation_id: OriginatorConversationId
     ) -> Incident | None:
         """Return the first Result that came for this id while no payout had it (a restore)."""
-        rows = await self._database.fetch(_UNMATCHED, {"own_id": originator_conversation_id})
+        rows = await self._database.fetch(
+            _UNMATCHED, {"own_id": storable(originator_conversation_id)}
+        )
         if not rows:
             return None
         at, payout_id, own_id, conversation_id, transaction_id, code, detail, evidence = rows[0]
@@ -176,8 +184,8 @@ class Completing(Part):
         rows = await self._database.fetch(
             _MATCH,
             {
-                "own_id": [one.originator_conversation_id for one in completions],
-                "conversation_id": [one.conversation_id for one in completions],
+                "own_id": [storable(one.originator_conversation_id) for one in completions],
+                "conversation_id": [storable(one.conversation_id) for one in completions],
                 "ordinal": list(range(len(completions))),
             },
         )
@@ -213,12 +221,12 @@ def _row_of(completion: Completion, payout_id: str) -> dict[str, object]:
         "at": completion.at,
         "actor": completion.actor,
         "kind": completion.reason.source.value,
-        "conversation_id": completion.conversation_id,
-        "transaction_id": completion.transaction_id,
-        "detail": completion.detail,
+        "conversation_id": storable(completion.conversation_id),
+        "transaction_id": storable(completion.transaction_id),
+        "detail": storable(completion.detail, MAX_DESCRIPTION),
         "event_id": end_event_id(payout_id, completion.to),
         "sources": joined(sources_of(completion.to)),
-        "own_id": completion.originator_conversation_id,
+        "own_id": storable(completion.originator_conversation_id),
         "amount_minor": completion.amount_minor,
         "receiver": completion.receiver,
         **reason_columns(completion.reason),

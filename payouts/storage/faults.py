@@ -19,7 +19,8 @@ from payouts.domain.errors import (
 DEADLOCK = "40P01"
 SERIALIZATION = "40001"
 
-_DATA, _INTEGRITY, _RAISED, _SYNTAX = "22", "23", "P0", "42"
+# Data, integrity, syntax and rights, limits such as an index entry's size, RAISE.
+_REFUSALS = frozenset({"22", "23", "42", "54", "P0"})
 _NO_SCHEMA = frozenset({"42P01", "42703", "42704", "42883"})
 
 
@@ -48,7 +49,7 @@ def _of_server(error: asyncpg.PostgresError) -> PayoutsError:
     name = getattr(error, "constraint_name", None) or type(error).__name__
     if state in _NO_SCHEMA:
         return SchemaError(f"({state})")
-    if state[:2] in {_DATA, _INTEGRITY, _RAISED, _SYNTAX}:
+    if state[:2] in _REFUSALS:
         return StoreRefusedError(f"({name}, {state})")
     return StoreUnavailableError(f"({name}, {state})")
 

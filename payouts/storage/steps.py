@@ -18,6 +18,8 @@ from payouts.domain.events import TYPE_OF_STATE, event_id_for
 from payouts.domain.payout import ENDED, Reason, State
 from payouts.storage.rows import columns
 
+MAX_ID: Final = 256
+MAX_DESCRIPTION: Final = 2000
 STEP_TYPES: Final[Mapping[str, str]] = {
     "payout_id": "text",
     "to_state": "text",
@@ -157,15 +159,25 @@ def picked_step(**known: str) -> str:
     )
 
 
+def storable(said: str | None, limit: int = MAX_ID) -> str | None:
+    """Return what somebody else said as the database can keep it: bounded, without NUL.
+
+    A text that is refused for its characters or its length would be tried for ever.
+    """
+    if said is None or (len(said) <= limit and said.isprintable()):
+        return said
+    return said.encode(errors="replace").decode().replace("\0", "")[:limit]
+
+
 def reason_columns(reason: Reason | None) -> dict[str, object]:
     """Return the columns of a step that tell the reason; none without one."""
     if reason is None:
         return {}
     return {
         "reason_source": reason.source.value,
-        "reason_code": reason.code,
+        "reason_code": storable(reason.code),
         "reason_class": reason.klass,
-        "reason_description": reason.description,
+        "reason_description": storable(reason.description, MAX_DESCRIPTION),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from payouts.storage.batch import BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import WIDTH, columns, payout_of
 from payouts.storage.steps import (
+    MAX_DESCRIPTION,
     NAMED,
     STEP_TYPES,
     arrays_of,
@@ -23,6 +24,7 @@ from payouts.storage.steps import (
     entering,
     joined,
     reason_columns,
+    storable,
     unnested,
 )
 
@@ -137,12 +139,12 @@ class Transitions(Part):
             "kind": incident.kind.value,
             "at": incident.at,
             "payout_id": incident.payout_id,
-            "originator_conversation_id": incident.originator_conversation_id,
-            "conversation_id": incident.conversation_id,
-            "transaction_id": incident.transaction_id,
-            "code": incident.code,
-            "detail": incident.detail,
-            "evidence": msgspec.json.encode(incident.evidence).decode(),
+            "originator_conversation_id": storable(incident.originator_conversation_id),
+            "conversation_id": storable(incident.conversation_id),
+            "transaction_id": storable(incident.transaction_id),
+            "code": storable(incident.code),
+            "detail": storable(incident.detail, MAX_DESCRIPTION),
+            "evidence": msgspec.json.encode(_storable(incident.evidence)).decode(),
         }
         identity = str(uuid.uuid5(_INCIDENTS, msgspec.json.encode(row).decode()))
         await self._database.fetch(_INCIDENT, {"incident_id": identity, **row})
@@ -167,6 +169,10 @@ class Transitions(Part):
         return [None] * len(moves)
 
 
+def _storable(evidence: Mapping[str, str]) -> dict[str | None, str | None]:
+    return {storable(key): storable(said, MAX_DESCRIPTION) for key, said in evidence.items()}
+
+
 def _in_lock_order(moves: Sequence[Move]) -> list[Move]:
     """Return the moves in one order for all processes, so that few batches meet crosswise."""
     return sorted(moves, key=lambda move: move.payout_id)
@@ -181,10 +187,10 @@ def _row_of(move: Move) -> dict[str, object]:
         "kind": move.kind,
         "next_action_at": move.next_action_at,
         "sent_at": move.sent_at,
-        "conversation_id": move.conversation_id,
-        "transaction_id": move.transaction_id,
+        "conversation_id": storable(move.conversation_id),
+        "transaction_id": storable(move.transaction_id),
         "queued": move.queued,
-        "detail": move.detail,
+        "detail": storable(move.detail, MAX_DESCRIPTION),
         "event_id": end_event_id(move.payout_id, move.to),
         "sources": joined(move.sources),
         "attempt": move.attempt,
