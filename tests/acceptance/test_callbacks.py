@@ -127,7 +127,7 @@ async def test_another_receipt_for_a_succeeded_payout_is_an_incident(world: Worl
 async def test_a_result_that_disagrees_leaves_the_payout_in_doubt(
     world: World, payout_id: str, parameters: dict[str, str]
 ) -> None:
-    """Another amount or receiver does not end a payout; it is an incident, and it is asked about."""
+    """Another amount or receiver ends nothing; it is an incident, and it is asked about."""
     await silent_payout(world, payout_id)
     status, _ = await post(world, result(f"600000_ORG_{payout_id}", parameters=parameters))
     assert status == 200

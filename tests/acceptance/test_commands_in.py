@@ -260,7 +260,7 @@ async def test_doubtful_test_numbers_are_asked_about_and_paid_once(
 
 
 async def test_every_payout_is_told_once(world: World) -> None:
-    """At the end of this module each payout had one completion event id, and none was paid twice."""
+    """At the end each payout had one completion event id, and none was paid twice."""
     for payout_id in list(world.events):
         assert len({event["id"] for event in world.completions(payout_id)}) <= 1
     assert not [payout_id for payout_id, paid in world.paid().items() if len(paid) > 1]
