@@ -8,6 +8,7 @@ made good. Here a lost channel stays lost; its owner opens another and knows wha
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,6 +23,7 @@ from tenacity import wait_random_exponential as wait_growing
 from payouts.domain.errors import BrokerUnavailableError
 
 CHANNEL_TIMEOUT_S: Final = 10.0
+LOST_PAUSE_S: Final = 0.2
 MAX_CAUSE: Final = 300
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -51,6 +53,14 @@ def cause_of(error: BaseException) -> str:
     """Return what RabbitMQ or the network said, bounded; it never holds the password."""
     said = " ".join(str(part) for part in error.args if part) or type(error).__name__
     return said[:MAX_CAUSE]
+
+
+def tell_if_failed(task: asyncio.Task[None]) -> None:
+    """Report a background task that ended by a mistake of ours instead of losing it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler(
+            {"message": f"{task.get_name()} has ended", "exception": error, "task": task}
+        )
 
 
 class BrokerConnection:
@@ -100,7 +110,8 @@ class BrokerConnection:
         """
         if self._keeper is None:
             self._lose("not connected yet")
-            self._keeper = asyncio.create_task(self._keep())
+            self._keeper = asyncio.create_task(self._keep(), name=f"connection {self._name}")
+            self._keeper.add_done_callback(tell_if_failed)
         await self._wait(within_s)
 
     async def close(self) -> None:
@@ -163,6 +174,8 @@ class BrokerConnection:
             await asyncio.wait([closing])
             self._lose("the connection was lost")
             await self._drop()
+            # All processes lose it at once; and a broker that hangs up at once is left in peace.
+            await self._sleep(LOST_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - no secret
 
     def _remember(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome is not None else None

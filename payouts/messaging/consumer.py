@@ -12,7 +12,7 @@ from tenacity import wait_random_exponential as wait_growing
 
 from payouts.domain.errors import BrokerUnavailableError, TopologyError
 from payouts.domain.values import AccountName
-from payouts.messaging.connection import BrokerConnection, Sleep
+from payouts.messaging.connection import LOST_PAUSE_S, BrokerConnection, Sleep, tell_if_failed
 from payouts.messaging.delivery import Delivery
 from payouts.messaging.session import Handler, OnFailure, Session
 from payouts.messaging.topology import Topology
@@ -77,7 +77,9 @@ class CommandConsumer:
     def start(self) -> None:
         """Begin to consume in the background, unless paused before."""
         if self._supervisor is None:
-            self._supervisor = asyncio.create_task(self._run())
+            name = f"consumer of {self._source.account}"
+            self._supervisor = asyncio.create_task(self._run(), name=name)
+            self._supervisor.add_done_callback(tell_if_failed)
 
     async def pause(self) -> None:
         """Take nothing more; deliveries in hand go on, the rest stays in the queue."""
@@ -123,6 +125,7 @@ class CommandConsumer:
             await session.close()
             # Without this wait a flapping broker would pile up more than `prefetch` in hand.
             await session.drain(None)
+            await self._sleep(LOST_PAUSE_S)
 
     async def _begin(self) -> Session:
         channel = await self._connection.channel(confirms=False, within_s=CONNECT_WITHIN_S)

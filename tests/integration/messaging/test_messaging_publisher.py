@@ -5,6 +5,7 @@ import aio_pika
 import msgspec
 import pytest
 from messaging_bed import ACCOUNT, TOPOLOGY, Bed, Recorder, until
+from yarl import URL
 
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
 from payouts.domain.events import Event
@@ -132,6 +133,16 @@ async def test_without_a_connection_publishing_raises_in_bounded_time() -> None:
         await AmqpEventPublisher(publisher, TOPOLOGY).publish(EVENT)
     await publisher.close()
     await connection.close()
+
+
+async def test_a_wrong_password_is_told_without_it(amqp_url: str) -> None:
+    """The operator reads what RabbitMQ says, not what was tried."""
+    url = URL(amqp_url).with_password("hunter2-not-to-be-shown")
+    connection = BrokerConnection(str(url), name="test")
+    with pytest.raises(BrokerUnavailableError, match="ACCESS_REFUSED") as caught:
+        await connection.open(within_s=2)
+    await connection.close()
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_a_dead_letter_keeps_body_properties_and_headers(bed: Bed) -> None:
