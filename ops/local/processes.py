@@ -8,13 +8,13 @@ a file would prove less: the system gives process ids out again.
 import contextlib
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pwd import struct_passwd
 
 from ops.local.errors import LocalServerError
 
@@ -28,7 +28,12 @@ PORTS = range(20_000, 30_000)
 
 
 def start(
-    command: Sequence[str | Path], *, folder: Path, log: Path, environment: Mapping[str, str]
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    user: struct_passwd | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a session of its own, so that Ctrl-C reaches us and not the server.
 
@@ -37,6 +42,7 @@ def start(
         folder: The folder whose mark the program carries.
         log: Where its output is appended.
         environment: All that it gets beside the mark; nothing of ours is inherited.
+        user: Whom it runs as; only root can choose.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -47,6 +53,9 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=() if user else None,
         )
 
 
@@ -139,39 +148,6 @@ def free_ports(count: int) -> tuple[int, ...]:
         if len(found) == count:
             return tuple(found)
     raise LocalServerError("No free ports were found on 127.0.0.1.")
-
-
-def unprivileged(command: Sequence[str | Path], *, user: str = "nobody") -> list[str | Path]:
-    """Has a program run as `user` where we are root; PostgreSQL refuses to run as root.
-
-    The one right that it keeps is to pass folders that are closed to others, such as root's home.
-    """
-    if os.geteuid() != 0:
-        return list(command)
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise ServerOwnerError
-    right = "+dac_override"
-    return [
-        setpriv,
-        f"--reuid={user}",
-        f"--regid={_group_of(user)}",
-        "--clear-groups",
-        f"--inh-caps={right}",
-        f"--ambient-caps={right}",
-        "--",
-        *command,
-    ]
-
-
-class ServerOwnerError(LocalServerError):
-    """PostgreSQL does not run as root and `setpriv` is missing; use an ordinary user instead."""
-
-
-def _group_of(user: str) -> int:
-    import pwd  # noqa: PLC0415 - Only where there are such users.
-
-    return pwd.getpwnam(user).pw_gid
 
 
 def _has_proc() -> bool:

@@ -12,10 +12,10 @@ from typing import Self, TypeVar
 
 from ops.local import processes
 from ops.local.errors import LocalServerError
+from ops.local.places import check_open, default_root
 from ops.local.postgresql import PostgreSQL
 from ops.local.rabbitmq import RabbitMQ
 
-ROOT = Path(__file__).resolve().parents[2] / ".local"
 SLOTS = 8
 STATE = "stack.json"
 
@@ -31,26 +31,26 @@ class LocalStack:
 
     Args:
         name: What the run is for, such as `demo` or `test`.
-        root: The folder of all slots; the project's `.local/` where it is not given.
+        root: The folder of all slots; `places.default_root()` where it is not given.
     """
 
-    def __init__(self, name: str = "local", *, root: Path = ROOT) -> None:
+    def __init__(self, name: str = "local", *, root: Path | None = None) -> None:
         self._name = name
-        self._root = root
+        self._root = root or default_root()
         self._lock: int | None = None
         self._folder: Path | None = None
         self._rabbitmq: RabbitMQ | None = None
         self._postgresql: PostgreSQL | None = None
 
     @classmethod
-    def attach(cls, name: str, *, root: Path = ROOT) -> Self:
+    def attach(cls, name: str, *, root: Path | None = None) -> Self:
         """Gives the stack that `python -m ops.local up` started; it stays when we end.
 
         Raises:
             LocalServerError: There is none.
         """
         stack = cls(name, root=root)
-        folder = root / name
+        folder = stack._root / name
         if not _is_kept(folder):
             raise LocalServerError(f"Nothing is up as {name!r}; run python -m ops.local up {name}.")
         stack._place(folder, json.loads((folder / STATE).read_text(encoding="utf-8"))["ports"])
@@ -66,6 +66,7 @@ class LocalStack:
         self._root.mkdir(exist_ok=True)
         self._folder = folder = self._take_slot()
         try:
+            check_open(self._root)
             folder.mkdir()
             self._place(folder, list(processes.free_ports(5)))
             _together(self._start_rabbitmq, self._start_postgresql)
@@ -214,13 +215,13 @@ class LocalStack:
         (self.folder / STATE).write_text(json.dumps(state), encoding="utf-8")
 
 
-def take_down(name: str, *, root: Path = ROOT) -> int:
+def take_down(name: str, *, root: Path | None = None) -> int:
     """Ends a stack that was kept up, or left behind; gives the number of processes ended.
 
     Raises:
         LocalServerError: A living run holds it.
     """
-    folder = root / name
+    folder = (root or default_root()) / name
     if not folder.exists():
         return 0
     lock = _try_lock(folder.with_suffix(".lock"))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from ops.local import LocalServerError, LocalStack, processes
 from ops.local.__main__ import main
+from ops.local.places import default_root
 from ops.local.stack import take_down
 
 pytestmark = [pytest.mark.servers]
@@ -34,9 +36,18 @@ sys.stdin.read()
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def root() -> Iterator[Path]:
+    """Gives a folder for stacks; pytest's own are closed to the user that PostgreSQL runs as."""
+    root = default_root() / f"of-test-{os.getpid()}"
+    root.mkdir(parents=True)
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.fixture(scope="module")
+def pair(root: Path) -> Iterator[LocalStack]:
     """Gives a stack that the tests of this module may kill."""
-    stack = LocalStack("pair", root=tmp_path_factory.mktemp("local"))
+    stack = LocalStack("pair", root=root)
     stack.start()
     yield stack
     stack.stop()
@@ -166,10 +177,10 @@ def test_a_second_run_of_the_same_name_takes_another_slot(pair: LocalStack) -> N
     assert pair.rabbitmq.running
 
 
-def test_an_interrupted_run_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_cleared_by_the_next(root: Path) -> None:
     """What a run that was killed left behind is ended by the next one, and nothing else is."""
     child = subprocess.Popen(  # noqa: S603 - Our own text.
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        [sys.executable, "-c", INTERRUPTED, str(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -185,7 +196,7 @@ def test_an_interrupted_run_is_cleared_by_the_next(tmp_path: Path) -> None:
     assert len(left) >= 3, "broker, name server and database outlive their killed parent"
 
     with_no_mark = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)  # Must live.
-    assert take_down("cut", root=tmp_path) >= len(left)
+    assert take_down("cut", root=root) >= len(left)
     assert processes.belonging_to(folder) == ()
     assert not any(processes.alive(pid) for pid in left)
     assert not folder.exists()
@@ -194,39 +205,39 @@ def test_an_interrupted_run_is_cleared_by_the_next(tmp_path: Path) -> None:
 
 
 def test_a_stack_that_is_up_can_be_used_and_taken_down(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`up` leaves servers running, `env` names them for a shell, `down` ends them."""
-    there = ["shown", "--root", str(tmp_path)]
+    there = ["shown", "--root", str(root)]
     assert main(["env", *there]) == 1
     assert main(["up", *there]) == 0
     told = capsys.readouterr().out
     assert main(["up", *there]) == 0
     assert capsys.readouterr().out == told
-    stack = LocalStack.attach("shown", root=tmp_path)
+    stack = LocalStack.attach("shown", root=root)
     assert f"export PAYOUTS_AMQP_URL={stack.amqp_url}" in told
     assert f"export PAYOUTS_DATABASE_URL={stack.database_url}" in told
     assert main(["down", *there]) == 0
-    assert not (tmp_path / "shown").exists()
+    assert not (root / "shown").exists()
     with pytest.raises(LocalServerError):
-        LocalStack.attach("shown", root=tmp_path)
+        LocalStack.attach("shown", root=root)
 
 
-async def test_a_start_that_is_called_off_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_start_that_is_called_off_leaves_nothing(root: Path) -> None:
     """Cancelling the run during its start, as Ctrl-C does, ends what was begun."""
-    stack = LocalStack("off", root=tmp_path)
+    stack = LocalStack("off", root=root)
     entering = asyncio.ensure_future(stack.__aenter__())
     await asyncio.to_thread(
         processes.wait_until,
-        lambda: bool(processes.belonging_to(tmp_path / "off")),
+        lambda: bool(processes.belonging_to(root / "off")),
         what="The first server",
         within_s=DEADLINE_S,
     )
     entering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await entering
-    assert processes.belonging_to(tmp_path / "off") == ()
-    assert not (tmp_path / "off").exists()
+    assert processes.belonging_to(root / "off") == ()
+    assert not (root / "off").exists()
 
 
 def test_only_processes_with_the_mark_are_ended(tmp_path: Path) -> None:
