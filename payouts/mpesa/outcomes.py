@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
+from typing import assert_never
 
 import aiohttp
 
@@ -43,6 +44,8 @@ def transport_outcome(
             if not answered and is_refused_handshake(error):
                 return NotSent(cause=NotSentCause.TLS, description=words)
             return OutcomeUnknown(cause=_unknown_cause(error), description=words)
+        case _ as never:
+            assert_never(never)
 
 
 def _is_of_handshake(error: Exception) -> bool:

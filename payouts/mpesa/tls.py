@@ -59,9 +59,7 @@ def is_refused_handshake(error: BaseException) -> bool:
     """
     cause: BaseException | None = error
     for _ in range(8):
-        if cause is None:
-            return False
         if isinstance(cause, ssl.SSLError) and cause.reason in _HANDSHAKE_ALERTS:
             return True
-        cause = cause.__cause__ or cause.__context__
+        cause = None if cause is None else cause.__cause__ or cause.__context__
     return False

@@ -30,7 +30,7 @@ from payouts.domain.answers import (
     Response,
 )
 from payouts.domain.errors import InvalidCommandError, SettingsError
-from payouts.domain.values import AccountName, OriginatorConversationId
+from payouts.domain.values import AccountName, ConversationId, OriginatorConversationId
 from payouts.mpesa import gate
 from payouts.mpesa.client import SoapGateway
 from payouts.mpesa.settings import Timeouts
@@ -42,8 +42,8 @@ async def test_an_accepted_request_gives_the_response_with_trimmed_ids() -> None
         answer = await soap.submit(payout(), may_send=always)
     assert answer == Response(
         code="0",
-        conversation_id="AG_20260304_00001",
-        originator_conversation_id="600100_ORG_p-1",
+        conversation_id=ConversationId("AG_20260304_00001"),
+        originator_conversation_id=OriginatorConversationId("600100_ORG_p-1"),
     )
 
 

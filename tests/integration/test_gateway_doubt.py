@@ -120,6 +120,18 @@ async def test_any_status_but_200_is_unknown_whatever_its_body_says(status: str)
     )
 
 
+async def test_an_error_page_is_unknown() -> None:
+    """HTML with a 500, as proxies send it."""
+
+    async def page(caller: Caller) -> None:
+        await caller.request()
+        await caller.answer(b"<html>Oops</html>", "500 Internal Server Error")
+
+    async with raw_gateway(page) as gateway, client(gateway.url()) as soap:
+        answer = await soap.submit(payout(), may_send=always)
+    assert answer == OutcomeUnknown(cause=UnknownCause.HTTP_STATUS, description="HTTP 500")
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Keep", "308 Keep"])
 async def test_a_redirect_is_not_followed(status: str) -> None:
     """A redirect is unknown; following it would send the payment a second time."""

@@ -59,10 +59,7 @@ def test_no_code_has_two_rows_on_one_side_and_core() -> None:
 
 @pytest.mark.parametrize("row", CODES, ids=lambda row: f"{row.side}-{row.core}-{row.code}")
 def test_only_refusals_prove_that_no_money_moved(row: Code) -> None:
-    """A refusal of a payment proves it; nothing else does, and a query's code never.
-
-    Proved: marking 17, 15 or 100000000 as proof fails here.
-    """
+    """A refusal of a payment proves it; nothing else does, and a query's code never."""
     expected = row.side is not Side.QUERY and row.klass in REFUSALS
     assert row.proves_unpaid is expected
 
@@ -97,7 +94,10 @@ def test_only_refusals_prove_that_no_money_moved(row: Code) -> None:
     ],
 )
 def test_a_code_that_leaves_room_for_a_payment_proves_nothing(side: Side, code: str) -> None:
-    """Ambiguous, duplicate, queued, intermediate, unknown: on either family no proof."""
+    """Ambiguous, duplicate, queued, intermediate, unknown: on either family no proof.
+
+    Proved: calling 17 a final refusal, or 22 a matter of configuration on G2, fails here.
+    """
     assert not lookup(side, code).proves_unpaid
     if code != "22":
         assert not lookup(side, code, Family.G1).proves_unpaid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -28,10 +29,10 @@ def wsdl_schema() -> Callable[[str], etree.XMLSchema]:
             )
 
         class Resolver(etree.Resolver):
-            def resolve(self, url: str, _public: str, context: object) -> object:
+            def resolve(self, url: str, _public: str, context: Any) -> Any:  # type: ignore[override]
                 if url in parts:
-                    return self.resolve_string(etree.tostring(parts[url]), context)
-                return self.resolve_string(schema(url.rpartition("/")[2]), context)
+                    return self.resolve_string(etree.tostring(parts[url]), context, base_url=url)
+                return self.resolve_string(schema(url.rpartition("/")[2]), context, base_url=url)
 
         parser = etree.XMLParser()
         parser.resolvers.add(Resolver())

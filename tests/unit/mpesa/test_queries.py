@@ -106,6 +106,19 @@ def test_a_request_with_a_damaged_inner_document_counts_by_its_leg() -> None:
     assert read([http("POST / HTTP/1.1", damaged), CORE_LEG]).requests == 1
 
 
+def test_a_request_without_transaction_counts() -> None:
+    """A document that names no id may be ours."""
+    bare = http("POST / HTTP/1.1", carried("RequestMsg", "<request><Identity/></request>"))
+    assert read([bare]).requests == 1
+
+
+def test_empty_entries_and_other_parts_are_passed_over() -> None:
+    """Lists may hold empty elements; what is no list is not a log."""
+    body = record(lists={"submitApiRequest": ["", " "]}).decode()
+    body = body.replace("</l:queryTransactionResponse>", "<l:x/></l:queryTransactionResponse>")
+    assert parse_broker_record(body.encode(), ASKED).requests == 0
+
+
 def test_messages_that_name_another_id_are_left_out() -> None:
     """They are not about the payout that was asked for."""
     other = SENT.replace(b"600100_ORG_p-1", b"600100_ORG_p-2")

@@ -6,6 +6,7 @@ import pytest
 from fixtures.mpesa.messages import carried, response, response_message
 
 from payouts.domain.answers import Response
+from payouts.domain.values import ConversationId, OriginatorConversationId
 from payouts.mpesa.responses import parse_response
 
 
@@ -21,8 +22,8 @@ def test_an_acceptance_is_read_with_its_ids() -> None:
     assert parse_response(body) == Response(
         code="0",
         description="Accept the service request successfully.",
-        conversation_id="AG_20260304_000056ac",
-        originator_conversation_id="600100_ORG_p-1",
+        conversation_id=ConversationId("AG_20260304_000056ac"),
+        originator_conversation_id=OriginatorConversationId("600100_ORG_p-1"),
     )
 
 

@@ -7,6 +7,7 @@ from fixtures.mpesa.messages import API, SOAP, carried, envelope, result, result
 
 from payouts.domain.answers import Result, TransactionStatus
 from payouts.domain.errors import UnreadableMessageError
+from payouts.domain.values import ConversationId, OriginatorConversationId, TransactionId
 from payouts.mpesa.results import parse_result
 
 IDS = {
@@ -59,9 +60,9 @@ def test_a_g2_payment_is_read() -> None:
     assert read == Result(
         code="0",
         description="processed",
-        originator_conversation_id="600100_ORG_p-1",
-        conversation_id="AG_20260304_0001",
-        transaction_id="UC46XA1B2C",
+        originator_conversation_id=OriginatorConversationId("600100_ORG_p-1"),
+        conversation_id=ConversationId("AG_20260304_0001"),
+        transaction_id=TransactionId("UC46XA1B2C"),
         amount_minor=125050,
         receiver="254712345678",
         completed_at_text="04.03.2026 08:06:09",
@@ -106,7 +107,7 @@ def test_a_success_with_neither_amount_nor_receiver_is_read() -> None:
 
 def test_a_result_without_parameters_is_read() -> None:
     """Failures and reversals have none."""
-    read = parse_result(result_message("2001", ResultDesc="initiator", **IDS))
+    read = parse_result(result_message("2001", (), ResultDesc="initiator", **IDS))
     assert read.code == "2001"
     assert read.parameters == {}
 
@@ -163,7 +164,7 @@ def test_parameters_nested_deeper_are_passed_over() -> None:
 )
 def test_only_a_completed_type_decides(kind: str, *, intermediate: bool) -> None:
     """ResultType 1 waits for further messages; a type that nobody knows decides nothing."""
-    inner = result("0", **IDS).replace(
+    inner = result("0", (), **IDS).replace(
         "<ResultType>0</ResultType>", f"<ResultType>{kind}</ResultType>"
     )
     assert parse_result(carried("ResultMsg", inner, "result")).intermediate is intermediate
@@ -325,6 +326,12 @@ def test_a_result_without_any_id_is_read() -> None:
     read = parse_result(result_message("0"))
     assert read.originator_conversation_id is None
     assert read.conversation_id is None
+
+
+def test_a_result_without_code_is_refused() -> None:
+    """Without its code nobody can say what it means."""
+    with pytest.raises(UnreadableMessageError):
+        parse_result(result_message(" "))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,7 @@ from payouts.domain.errors import MessageTooLargeError, UnreadableMessageError
 from payouts.mpesa.queries import parse_broker_record
 from payouts.mpesa.responses import parse_response
 from payouts.mpesa.results import parse_result
-from payouts.mpesa.soap import SoapFaultError
+from payouts.mpesa.soap import SoapFaultError, inner_document
 from payouts.mpesa.timeouts import parse_queue_timeout
 
 Parser = Callable[[bytes], object]
@@ -181,10 +182,10 @@ ENORMOUS = {
     "10 MB": b"<a>" + b"x" * 10_000_000 + b"</a>",
     "deep": envelope("<a>" * 10_000 + "</a>" * 10_000).encode(),
     "deep inside": told("<a>" * 10_000 + "</a>" * 10_000),
-    "33 levels": told("<a>" * 33 + "</a>" * 33),
+    "33 levels": told(GOOD.replace("</response>", f"{'<a>' * 33}{'</a>' * 33}</response>")),
     "1,000,000 elements": envelope("<a/>" * 1_000_000).encode(),
     "60,000 elements": envelope("<a/>" * 60_000).encode(),
-    "60,000 elements inside": told("<response>" + "<a/>" * 60_000 + "</response>"),
+    "60,000 elements inside": told(GOOD.replace("</resp", f"{'<a/>' * 60_000}</resp")),
     "endless attribute": f"<a b='{'x' * SIZE}".encode(),
     "open comments": b"<!--" * (SIZE // 4),
     "open comments after a start": b"<a>" + b"<!--" * (SIZE // 4),
@@ -209,7 +210,10 @@ ENORMOUS = {
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.__name__)
 @pytest.mark.parametrize("name", ENORMOUS)
 def test_an_enormous_message_is_refused_in_no_time(name: str, parser: Parser) -> None:
-    """Size, depth, elements and every loop are bounded: no body takes longer than its size."""
+    """Size, depth, elements and every loop are bounded: no body takes longer than its size.
+
+    Proved: without the bounds of depth and of elements, their cases are read as Responses.
+    """
     start = time.process_time()
     with pytest.raises(UnreadableMessageError):
         parser(ENORMOUS[name])
@@ -304,6 +308,14 @@ def test_a_fault_code_that_is_none_is_left_out() -> None:
     with pytest.raises(SoapFaultError) as caught:
         parse_response(fault.encode())
     assert caught.value.code == ""
+
+
+def test_half_a_character_is_refused() -> None:
+    """No decoder lets one through; should a text hold one all the same, it is refused."""
+    message = ET.Element("ResponseMsg")
+    message.text = "\ud800" + GOOD
+    with pytest.raises(UnreadableMessageError):
+        inner_document(message, "response")
 
 
 def test_a_message_of_exactly_the_bound_is_looked_at() -> None:

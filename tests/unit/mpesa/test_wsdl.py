@@ -25,11 +25,11 @@ from payouts.mpesa.wsdl import SCHEMAS, queue_timeout_wsdl, result_wsdl, schema
 ADDRESS = 'http://127.0.0.1:8310/mpesa/result?a=1&b="2"'
 
 
-class Loopback(Transport):  # type: ignore[misc] - zeep has no types
+class Loopback(Transport):
     """Carries messages to us in this process, and our answer back."""
 
     def __init__(self, answer: bytes) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.answer = answer
         self.sent: list[tuple[str, bytes]] = []
 
@@ -48,11 +48,16 @@ class Loopback(Transport):  # type: ignore[misc] - zeep has no types
         )()
 
 
+def client_of(wsdl: str | io.BytesIO, transport: Transport | None = None) -> Any:
+    """Loads a WSDL; zeep has no types."""
+    return zeep.Client(wsdl, transport=transport)  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("namespace", list(AckNamespace))
 def test_zeep_sends_a_result_and_reads_our_acknowledgement(namespace: AckNamespace) -> None:
     """The served WSDL fits what is really taken and sent, in either namespace."""
     transport = Loopback(result_acknowledgement(Acknowledgement.SUCCESS, namespace))
-    client = zeep.Client(io.BytesIO(result_wsdl(ADDRESS, namespace)), transport=transport)
+    client = client_of(io.BytesIO(result_wsdl(ADDRESS, namespace)), transport)
     answer = client.service.GenericAPIResult(result("0", OriginatorConversationID="o"))
     (address, message) = transport.sent[0]
     assert address == ADDRESS
@@ -64,7 +69,7 @@ def test_zeep_sends_a_result_and_reads_our_acknowledgement(namespace: AckNamespa
 def test_zeep_sends_a_queue_time_out_and_reads_our_acknowledgement(spelling: str) -> None:
     """Either spelling of the original request fits our WSDL."""
     transport = Loopback(queue_timeout_acknowledgement(Acknowledgement.SUCCESS))
-    client = zeep.Client(io.BytesIO(queue_timeout_wsdl(ADDRESS)), transport=transport)
+    client = client_of(io.BytesIO(queue_timeout_wsdl(ADDRESS)), transport)
     answer = client.service.notifyQueueTimeout(
         originatorConversationID=payout().originator_conversation_id, **{spelling: "eA=="}
     )
@@ -78,7 +83,7 @@ def test_zeep_loads_the_wsdls_of_what_we_send(name: str, tmp_path: Path) -> None
     """With the header's schema beside them, as in the package."""
     for file in SCHEMAS:
         (tmp_path / file).write_bytes(schema(file))
-    client = zeep.Client(str(tmp_path / name))
+    client = client_of(str(tmp_path / name))
     (service,) = client.wsdl.services.values()
     (port,) = service.ports.values()
     (operation,) = port.binding._operations.values()
