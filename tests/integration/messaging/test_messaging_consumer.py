@@ -48,7 +48,7 @@ async def test_a_slow_delivery_does_not_use_the_prefetch_up(bed: Bed) -> None:
         if getattr(delivery, "body", b"") == b"pay-0":
             await stuck.wait()
 
-    recorder.handle = handle  # type: ignore[method-assign, assignment]
+    recorder.handle = handle  # type: ignore[method-assign]
     consumer = bed.consumer(recorder, prefetch=8)
     await bed.send(*(b"pay-%d" % number for number in range(60)))
     await bed.until_depth(QUEUE, 0)

@@ -5,8 +5,10 @@ import aio_pika
 import msgspec
 import pytest
 from messaging_bed import ACCOUNT, TOPOLOGY, Bed, Recorder, until
+from pamqp.common import FieldValue
 from yarl import URL
 
+from ops.local import LocalStack
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
 from payouts.domain.events import Event
 from payouts.domain.values import AccountName
@@ -28,12 +30,12 @@ EVENT = Event(
 )
 
 
-async def bind_events(bed: Bed, **arguments: object) -> None:
+async def bind_events(bed: Bed, arguments: dict[str, FieldValue] | None = None) -> None:
     """Declare a downstream queue `heard` bound to all events."""
     connection = await aio_pika.connect(bed.url)
     async with connection:
         channel = await connection.channel()
-        queue = await channel.declare_queue("heard", durable=True, arguments=dict(arguments))
+        queue = await channel.declare_queue("heard", durable=True, arguments=arguments)
         await queue.bind("payouts.events", routing_key="payout.#")
 
 
@@ -99,7 +101,7 @@ async def test_a_command_for_an_unknown_account_raises(bed: Bed) -> None:
 
 async def test_a_message_that_rabbitmq_refuses_is_not_taken_as_published(bed: Bed) -> None:
     """A full downstream queue nacks; the event stays ours and the channel goes on."""
-    await bind_events(bed, **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    await bind_events(bed, {"x-max-length": 1, "x-overflow": "reject-publish"})
     events = AmqpEventPublisher(bed.publisher, TOPOLOGY)
     outcomes = [
         (await asyncio.gather(events.publish(EVENT), return_exceptions=True))[0]
@@ -196,13 +198,36 @@ async def test_headers_too_large_to_pass_on_do_not_keep_a_command_from_being_put
     async with connection:
         channel = await connection.channel()
         exchange = await channel.get_exchange("payouts.commands")
-        headers = {"x-large": "y" * (131_072 - 200)}
-        await exchange.publish(aio_pika.Message(b"big", headers=headers), routing_key="default")
+        message = aio_pika.Message(b"big", headers={"x-large": "y" * (131_072 - 200)})
+        await exchange.publish(message, routing_key="default")
     recorder = Recorder()
     bed.consumer(recorder)
     await until(lambda: bool(recorder.deliveries))
     dead = DeadLetters(bed.publisher, TOPOLOGY)
     await dead.put(recorder.deliveries[0], reason="invalid", detail="y" * 2000)
-    message = await bed.take("payouts.dead-letters")
-    assert message.body == b"big"
-    assert message.headers["x-payouts-headers-left-out"] == 1
+    dead_letter = await bed.take("payouts.dead-letters")
+    assert dead_letter.body == b"big"
+    assert dead_letter.headers["x-payouts-headers-left-out"] == 1
+
+
+async def test_messages_without_an_id_may_be_put_aside_side_by_side(
+    bed: Bed, stack: LocalStack
+) -> None:
+    """An upstream that sets no message id gets its dead letters all the same, as many as came."""
+    path = f"/api/exchanges/{URL(bed.url).path[1:]}/payouts.commands/publish"
+    message = {
+        "properties": {},
+        "routing_key": "default",
+        "payload": "no id",
+        "payload_encoding": "string",
+    }
+    for _ in range(3):  # The library would set an id, so another client publishes.
+        await asyncio.to_thread(stack.rabbitmq.call, "POST", path, message)
+    recorder = Recorder()
+    bed.consumer(recorder)
+    await until(lambda: len(recorder.deliveries) == 3)
+    assert {delivery.message_id for delivery in recorder.deliveries} == {None}
+    dead = DeadLetters(bed.publisher, TOPOLOGY)
+    puts = (dead.put(one, reason="invalid", detail="") for one in recorder.deliveries)
+    await asyncio.gather(*puts)
+    await bed.until_depth("payouts.dead-letters", 3)
