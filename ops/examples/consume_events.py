@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,4 +91,7 @@ async def consume(amqp_url: str, books: Books, *, until: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(consume(os.environ["AMQP_URL"], Books(Path(sys.argv[1])), until=asyncio.Event()))
+    with suppress(KeyboardInterrupt):  # What is not acknowledged comes again.
+        asyncio.run(
+            consume(os.environ["AMQP_URL"], Books(Path(sys.argv[1])), until=asyncio.Event())
+        )
