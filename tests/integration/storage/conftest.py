@@ -1,0 +1,52 @@
+"""One database for all tests of the storage, emptied for each: its tests are many and small."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import pytest
+from storage_bed import Bed, open_bed
+
+from ops.local import LocalStack
+
+_TABLES = ("payouts", "timeline", "events", "queries", "incidents", "workers", "accounts")
+
+
+@pytest.fixture(scope="session")
+def storage_database(stack: LocalStack, migrated: str) -> Iterator[str]:
+    """Give the address of a migrated database of these tests."""
+    name = f"storage_{secrets.token_hex(4)}"
+    with ThreadPoolExecutor(max_workers=1) as apart:
+        yield apart.submit(
+            lambda: asyncio.run(stack.fresh_database(name, template=migrated))
+        ).result()
+        apart.submit(lambda: asyncio.run(stack.postgresql.drop_database(name))).result()
+
+
+@pytest.fixture
+async def books_url(stack: LocalStack, storage_database: str) -> str:
+    """Give the address of that database, without a row."""
+    await asyncio.to_thread(stack.revive)
+    connection = await asyncpg.connect(storage_database)
+    try:
+        await connection.execute("SET payouts.retention = 'on'")
+        await connection.execute(";".join(f"DELETE FROM {table}" for table in _TABLES))  # noqa: S608
+    finally:
+        await connection.close()
+    return storage_database
+
+
+@pytest.fixture
+async def bed(books_url: str) -> AsyncIterator[Bed]:
+    """Give a store on an empty database."""
+    async with open_bed(books_url) as bed:
+        yield bed
+
+
+@pytest.fixture
+async def other(books_url: str) -> AsyncIterator[Bed]:
+    """Give a second store on the same database, as another process would have."""
+    async with open_bed(books_url) as bed:
+        yield bed
