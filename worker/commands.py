@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from payouts.domain.commands import AccountRules, Command
 from payouts.domain.errors import InvalidCommandError
@@ -14,6 +15,8 @@ from payouts.ports import Pace, Telemetry
 from payouts.services.accounts import Accounts
 from payouts.services.intake import REASON_POISON, Intake, PutAside, Taken
 from worker.pool import Pool
+
+CLOSED_FOR_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,9 @@ class CommandHandler:
             await self._put_aside(delivery, outcome)
 
     async def _take(self, command: Command) -> Taken | PutAside:
-        if not self.accounts.is_open(self.rules.name):
+        # Closed: by the end of the moment the consumer is paused, so that what is in hand is
+        # written down as `received` and nothing follows it.
+        if not await self.accounts.until_open(self.rules.name, within_s=CLOSED_FOR_S):
             return await self.intake.take(command, self.rules, send=False)
         await self.pool.take_slot()
         handed_over = False

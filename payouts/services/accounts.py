@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from payouts.domain.answers import Answer, NotSent, NotSentCause
 from payouts.domain.code_types import CodeClass, Side
@@ -54,6 +54,15 @@ class Accounts:
     def is_open(self, name: AccountName) -> bool:
         """Tell whether this account may take commands and send."""
         return self._standings[name].open.is_set()
+
+    async def until_open(self, name: AccountName, *, within_s: float) -> bool:
+        """Wait a moment for an account to open; tell whether it is."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._standings[name].open.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def open_accounts(self) -> list[AccountName]:
         """Return the accounts that may send now."""
@@ -116,7 +125,12 @@ class Accounts:
                 at=self._clock.now(),
             ),
         )
-        self._apply(name, status)
+        if status.paused:  # Only `refresh` reopens: answers to counts may come out of order.
+            self._apply(name, status)
+        else:
+            self._standings[name].status = replace(
+                self._standings[name].status, refusals=status.refusals
+            )
 
     def _count_failure(self, name: AccountName, standing: _Standing) -> None:
         standing.failures += 1

@@ -70,6 +70,7 @@ class World:
     channel: aio_pika.abc.AbstractChannel
     connection: asyncpg.Connection
     callback_port: int
+    opened: list[aio_pika.abc.AbstractConnection] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     events: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -150,6 +151,15 @@ class World:
 
         await queue.consume(take)
 
+    async def reconnect(self) -> None:
+        """Listen and look again after RabbitMQ or PostgreSQL was restarted."""
+        if self.connection.is_closed():
+            self.connection = await asyncpg.connect(self.database_url)
+        amqp = await aio_pika.connect(self.amqp_url)
+        self.opened.append(amqp)
+        self.channel = await amqp.channel()
+        await self.listen()
+
     async def ended(self, payout_id: str, within_s: float = 30) -> dict[str, Any]:
         """Return the completion event of a payout, once it has come."""
         await self.until(lambda: self._has_ended(payout_id), f"{payout_id} has ended", within_s)
@@ -185,6 +195,16 @@ class World:
             return await self.state(payout_id) == state
 
         await self.until(there, f"{payout_id} is {state}", within_s)
+
+    async def set_paused(self, account: str, *, paused: bool) -> None:
+        """Pause or resume an account."""
+        await self.connection.execute(
+            """UPDATE accounts SET paused = $2, refusals = 0,
+               paused_reason = CASE WHEN $2 THEN 'a test' END,
+               paused_at = CASE WHEN $2 THEN now() END WHERE name = $1""",
+            account,
+            paused,
+        )
 
     async def dead_letters(self, count: int) -> list[tuple[bytes, dict[str, Any]]]:
         """Return the next dead letters with their headers."""
@@ -254,7 +274,6 @@ async def running_world(
         amqp = await aio_pika.connect(amqp_url)
         stack.push_async_callback(amqp.close)
         connection = await asyncpg.connect(database_url)
-        stack.push_async_callback(connection.close)
         world = World(
             simulator=gateway,
             amqp_url=amqp_url,
@@ -303,7 +322,10 @@ def _environ(
 
 
 async def _end(world: World) -> None:
+    for connection in world.opened:
+        await connection.close()
     for process in world.processes:
         if process.child.returncode is None:
             process.kill()
             await process.child.wait()
+    await world.connection.close()

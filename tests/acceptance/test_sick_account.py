@@ -1,0 +1,171 @@
+"""A sick account, a gateway that is away, a pace that is kept (design.md §3, §4)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.world import World, running_world
+
+pytestmark = [pytest.mark.servers]
+
+REFUSE_ALL = json.dumps({"rule": [{"when": {}, "do": "refuse_before:100000007"}]})
+REFUSE_NONE = json.dumps({"rule": []})
+
+
+def command(payout_id: str, **fields: object) -> dict[str, object]:
+    return {"payout_id": payout_id, "amount": "150.50", "msisdn": "254712345678", **fields}
+
+
+async def started(world: World) -> World:
+    await world.start_callback_server()
+    await world.start_worker()
+    await world.listen()
+    return world
+
+
+async def paused(world: World) -> bool:
+    found: bool = await world.connection.fetchval(
+        "SELECT paused FROM accounts WHERE name = 'default'"
+    )
+    return found
+
+
+async def test_three_configuration_refusals_pause_the_account_until_it_is_resumed(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """Nothing more is sent, nothing fails, and after a resume everything is paid once."""
+    async with running_world(amqp_url, database_url, tmp_path) as world:
+        await started(world)
+        world.simulator.install_faults(REFUSE_ALL)
+        ids = [f"sick-{n}" for n in range(30)]
+        await world.publish(*[command(one) for one in ids])
+        await world.until(lambda: paused(world), "the account is paused")
+
+        async def at_rest() -> bool:
+            count: int = await world.connection.fetchval(
+                "SELECT count(*) FROM payouts WHERE state IN ('waiting', 'received')"
+            )
+            return count == len(ids)
+
+        await world.until(at_rest, "nothing is under way")
+        reason = await world.connection.fetchval("SELECT paused_reason FROM accounts")
+        assert "100000007" in reason
+        assert not world.events
+        assert not world.paid()
+        world.simulator.install_faults(REFUSE_NONE)
+        await world.set_paused("default", paused=False)
+        await world.all_ended(ids)
+        assert world.paid() == {one: ["150.50"] for one in ids}
+
+
+async def test_a_gateway_that_is_away_opens_the_circuit_and_nothing_is_lost(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """The queue is not drained into the database; when the gateway is back all is paid once."""
+    async with running_world(amqp_url, database_url, tmp_path) as world:
+        await started(world)
+        world.simulator.away(4.0)
+        ids = [f"away-{n}" for n in range(500)]
+        await world.publish(*[command(one) for one in ids])
+        worker = world.processes[1]
+
+        async def opened() -> bool:
+            return "circuit.opened" in worker.said()
+
+        await world.until(opened, "the circuit opens")
+        known = await world.connection.fetchval("SELECT count(*) FROM payouts")
+        assert known <= 350  # What is in hand: the prefetch and the slots, not the queue.
+        await world.all_ended(ids)
+        assert "circuit.closed" in worker.said()
+        assert all(paid == ["150.50"] for paid in world.paid().values())
+
+
+async def test_the_pace_holds_over_two_workers(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """With PAYOUTS_TPS=40 no second sees more than 40 requests and the rounding of one."""
+    async with running_world(amqp_url, database_url, tmp_path, PAYOUTS_TPS="40") as world:
+        await started(world)
+        await world.start_worker()
+        ids = [f"pace-{n}" for n in range(160)]
+        await world.publish(*[command(one) for one in ids])
+        await world.all_ended(ids)
+        rows = await world.connection.fetch(
+            """SELECT count(*) OVER (ORDER BY submitted_at
+               RANGE BETWEEN CURRENT ROW AND INTERVAL '999 milliseconds' FOLLOWING) AS n
+               FROM payouts"""
+        )
+        assert max(row["n"] for row in rows) <= 48  # Claims, not sends: batches blur the edge.
+
+
+async def test_hold_leaves_doubt_to_a_person(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """With PAYOUTS_AMBIGUOUS=hold nothing is asked and nothing is sent again."""
+    async with running_world(amqp_url, database_url, tmp_path, PAYOUTS_AMBIGUOUS="hold") as world:
+        await started(world)
+        await world.publish(command("hold-1", msisdn="254700000157"), command("hold-2"))
+        await world.in_state("hold-1", "in_doubt")
+        await world.ended("hold-2")
+        row = await world.connection.fetchrow(
+            "SELECT next_action_at, queries, attempts FROM payouts WHERE payout_id = 'hold-1'"
+        )
+        assert dict(row) == {"next_action_at": None, "queries": 0, "attempts": 1}
+
+
+async def test_resend_sends_the_same_id_and_pays_once(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """With PAYOUTS_AMBIGUOUS=resend a lost request is sent again, a lost answer is recognised."""
+    async with running_world(amqp_url, database_url, tmp_path, PAYOUTS_AMBIGUOUS="resend") as world:
+        await started(world)
+        await world.publish(
+            command("resend-lost", msisdn="254700000152"),
+            command("resend-paid", msisdn="254700000157"),
+        )
+        for payout_id in ("resend-lost", "resend-paid"):
+            assert (await world.ended(payout_id))["type"] == "payout.succeeded"
+            assert world.paid()[payout_id] == ["150.50"]
+        attempts = await world.connection.fetchval(
+            "SELECT attempts FROM payouts WHERE payout_id = 'resend-lost'"
+        )
+        assert attempts == 2
+
+
+async def test_an_event_that_nobody_listens_for_is_kept_until_somebody_does(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """An unroutable event stays in the outbox and is published when a queue is bound."""
+    async with running_world(amqp_url, database_url, tmp_path) as world:
+        server = await world.start_callback_server()
+        await world.start_worker()
+        await world.publish(command("deaf-1"))
+        await world.in_state("deaf-1", "succeeded")
+
+        async def refused() -> bool:
+            return "event.unroutable" in server.said()
+
+        await world.until(refused, "the event is unroutable")
+        await world.listen()
+        assert (await world.ended("deaf-1", within_s=60))["type"] == "payout.succeeded"
+
+
+async def test_progress_events_are_published_where_asked_for(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """With PAYOUTS_PROGRESS_EVENTS downstream hears of acceptance and doubt too."""
+    async with running_world(
+        amqp_url, database_url, tmp_path, PAYOUTS_PROGRESS_EVENTS="true"
+    ) as world:
+        await started(world)
+        await world.publish(command("progress-1", msisdn="254700000102"))
+        await world.ended("progress-1")
+
+        async def heard() -> bool:
+            types = {event["type"] for event in world.events["progress-1"]}
+            return types == {"payout.accepted", "payout.in_doubt", "payout.succeeded"}
+
+        await world.until(heard, "all three events")
