@@ -40,13 +40,7 @@ has_rabbitmq() {
 }
 
 as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        need "Root rights are needed for: $*" "There is no sudo; run that as root, then this again."
-    fi
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 # Debian asks this program before a package starts its service; 101 means no.
@@ -77,6 +71,11 @@ apt_quietly() {
 apt_install() { apt_quietly install --no-install-recommends "$@"; }
 
 install_packages() {
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+        need "Packages are missing and there is no sudo. As root:" \
+            "    apt-get install --no-install-recommends $*" \
+            "then run this again."
+    fi
     say "Installing with apt-get: $*"
     [ "$(id -u)" = 0 ] || say "(sudo may ask for your password)"
     trap allow_services EXIT
