@@ -141,5 +141,5 @@ def _row(status: AccountStatus) -> tuple[object, ...]:
         status.refusals,
         f"{status.pace:g}/s" if status.pace else "",
         "" if balance is None else money(balance),
-        status.paused_reason or "",
+        (status.paused_reason or "") if status.paused else "",
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -127,7 +128,7 @@ def _moving(summary: RunSummary, expected: int) -> RenderableType:
     total = max(expected, number_in(summary.states))
     return Group(
         Text(f"{count(ended)} of {count(total)} payouts have ended"),
-        ProgressBar(total=total, completed=ended, width=_BAR_WIDTH),
+        Padding(ProgressBar(total=total, completed=ended, width=_BAR_WIDTH), (0, 0, 1, 0)),
         states_table(summary.states),
     )
 

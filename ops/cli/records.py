@@ -31,7 +31,7 @@ def payout_record(payout: Payout) -> Record:
         "conversation_id": payout.conversation_id,
         "transaction_id": payout.transaction_id,
         "attempts": payout.attempts,
-        "queries": payout.queries,
+        "query_count": payout.queries,
         "not_found_count": payout.not_found_count,
         "queued": payout.queued,
         "created_at": instant(payout.created_at),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from re import compile as compile_pattern
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ops.local.errors import LocalServerError
 from ops.local.places import default_root
 from ops.local.stack import take_down
+
+_SLOT: Final = compile_pattern(r"demo(-\d+)?")
 
 
 def told(
@@ -34,9 +38,21 @@ def told(
 
 
 def stop() -> int:
-    """End every demo that was left up, and return how many processes that were."""
-    folders = sorted(path for path in default_root().glob("demo*") if path.is_dir())
-    return sum(take_down(folder.name) for folder in folders)
+    """End every demo that was left up or behind, and return how many processes that were.
+
+    Raises:
+        LocalServerError: there is none but one that is still under way.
+    """
+    ended, living = 0, None
+    for folder in sorted(default_root().glob("demo*")):
+        if folder.is_dir() and _SLOT.fullmatch(folder.name):
+            try:
+                ended += take_down(folder.name)
+            except LocalServerError as error:
+                living = error
+    if living is not None and ended == 0:
+        raise living
+    return ended
 
 
 def _place(url: str) -> str:

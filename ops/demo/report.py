@@ -116,7 +116,5 @@ def _most(run: RunSummary, report: Report) -> list[str]:
         return []
     seconds = max((report.most_at - run.first_created_at).total_seconds(), 0.001)
     rate = report.events * _MOST / seconds
-    return [
-        f"{_MOST:.0%} had their completion event after {seconds:.1f} s: {rate:,.0f} payouts/s;"
-        " the rest met late, lost and refused answers on purpose"
-    ]
+    told = f"{_MOST:.0%} had their completion event after {seconds:.1f} s: {rate:,.0f} payouts/s"
+    return [f"{told}; the rest met late, lost and refused answers on purpose"]
