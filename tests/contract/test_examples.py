@@ -10,6 +10,7 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import PublishError
 
+from ops.docs import asyncapi
 from ops.docs.messages import EXAMPLE_COMMAND, example_event
 from ops.examples import consume_events, publish_commands
 from payouts.domain.commands import DEFAULT_ACCOUNT, AccountRules, validate
@@ -112,3 +113,22 @@ def rejected(payout_id: str) -> Event:
     return rejection_of(
         payout_id, ("amount: is required",), message_key="1", account="default", at=NOW
     )
+
+
+@pytest.mark.usefixtures("declared")
+async def test_exchanges_of_the_published_document_are_those_that_workers_declare(
+    amqp_url: str,
+) -> None:
+    """Declaring what the AsyncAPI document says, on top of what is there, is no error."""
+    document: Any = asyncapi.document()
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        for one in document["channels"].values():
+            exchange = one["bindings"]["amqp"]["exchange"]
+            await channel.get_exchange(exchange["name"])
+            await channel.declare_exchange(
+                exchange["name"],
+                exchange["type"],
+                durable=exchange["durable"],
+                auto_delete=exchange["autoDelete"],
+            )
