@@ -29,6 +29,7 @@ from payouts.runtime import (
     system_jitter,
 )
 from payouts.services.completion import Completions
+from payouts.services.health import StoreHealth
 from payouts.services.relay import Relay
 from payouts.services.sweeps import SweepLoops
 from payouts.settings import CallbackSettings
@@ -99,6 +100,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
             ),
             telemetry=telemetry,
         )
+        health = StoreHealth(store)
         sweeps = CallbackSweeps(
             store=store,
             completions=completions,
@@ -106,6 +108,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
             clock=clock,
             lease_s=settings.worker_lease_s,
             actor=actor,
+            health=health,
         )
         loops = await stack.enter_async_context(
             SweepLoops(sweeps.all(), clock, telemetry, system_jitter)
@@ -122,7 +125,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         admin = AdminServer(
             settings.admin_host,
             admin_port(settings.admin_port),
-            ready=lambda: {"rabbitmq": connection.connected},
+            ready=lambda: {"rabbitmq": connection.connected, "database": health.answers},
             metrics=metrics.exposition,
         )
         await admin.start()

@@ -70,7 +70,7 @@ class Handlers:
             return self._denied(request)
         if "wsdl" not in {key.lower() for key in request.query}:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
-        return _xml(200, result_wsdl(str(request.url.with_query(None))))
+        return _xml(200, result_wsdl(str(request.url.with_query(None)), self.ack_namespace))
 
     async def _take(
         self,

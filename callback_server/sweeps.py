@@ -7,6 +7,7 @@ from typing import Final
 
 from payouts.ports import Clock, PayoutStore
 from payouts.services.completion import Completions
+from payouts.services.health import StoreHealth
 from payouts.services.relay import Relay
 from payouts.services.sweeps import Sweep
 
@@ -23,6 +24,7 @@ class CallbackSweeps:
     clock: Clock
     lease_s: float
     actor: str
+    health: StoreHealth
 
     def all(self) -> list[Sweep]:
         """Return the sweeps with their pace."""
@@ -31,6 +33,7 @@ class CallbackSweeps:
             Sweep(name="overdue", rest_s=1.0, run=self.find_overdue),
             Sweep(name="abandoned", rest_s=2.0, run=self.find_abandoned),
             Sweep(name="balances", rest_s=2.0, run=self.completions.write_balances),
+            Sweep(name="database", rest_s=1.0, run=self.health.look),
         ]
 
     async def find_overdue(self) -> int:

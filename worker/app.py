@@ -17,11 +17,12 @@ from payouts.messaging.topology import Topology
 from payouts.mpesa.client import SoapGateway
 from payouts.ports import Telemetry
 from payouts.runtime import SystemClock, admin_port, run_until_signal, system_jitter
-from payouts.services.sweeps import SweepLoops
+from payouts.services.sweeps import Sweep, SweepLoops
 from payouts.settings import WorkerSettings
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from payouts.telemetry import AdminServer, open_telemetry
+from worker.gauges import WorkerGauges
 from worker.parts import Adapters, Parts
 from worker.sweeps import WorkerSweeps
 from worker.wiring import gateway_accounts, timeouts_of, tls_of
@@ -101,8 +102,21 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             policies=parts.policies,
             lease_s=settings.worker_lease_s,
         )
+        gauges = WorkerGauges(
+            metrics=metrics,
+            store=store,
+            pool=parts.pool,
+            consumers=consumers,
+            connection=taking,
+            lease=parts.lease,
+        )
         loops = await stack.enter_async_context(
-            SweepLoops(sweeps.all(), clock, telemetry, system_jitter)
+            SweepLoops(
+                [*sweeps.all(), Sweep(name="gauges", rest_s=5.0, run=gauges.measure)],
+                clock,
+                telemetry,
+                system_jitter,
+            )
         )
         for consumer in consumers.values():
             consumer.start()

@@ -98,6 +98,7 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
             "answer",
             "code",
             "seconds",
+            "waited",
             "originator_conversation_id",
         ),
         Signal.PAYOUT_MOVED: _facts(
@@ -136,7 +137,9 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
             "originator_conversation_id",
             "code",
         ),
-        Signal.EVENT_PUBLISHED: _facts(_D, "An event was taken.", "event_id", "type", "payout_id"),
+        Signal.EVENT_PUBLISHED: _facts(
+            _D, "An event was taken.", "event_id", "type", "payout_id", "seconds"
+        ),
         Signal.EVENT_UNROUTABLE: _facts(
             _W, "No queue takes an event; kept and tried again.", "event_id", "type", "payout_id"
         ),

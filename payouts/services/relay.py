@@ -96,6 +96,7 @@ class Relay:
                 event_id=event.event_id,
                 type=event.type,
                 payout_id=event.subject,
+                seconds=(self._clock.now() - event.time).total_seconds(),
             )
         try:
             await self._outbox.mark_published(event.event_id)

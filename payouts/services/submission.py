@@ -124,6 +124,7 @@ class Submission:
         the lease are asked at the last instant before each request's first byte.
         """
         began = self.clock.monotonic()
+        waited = (self.clock.now() - payout.created_at).total_seconds()
         owner = payout.owner
         sending = await self._send(
             payout, lambda: owner == self.lease.owner and self.lease.holds() and may_send()
@@ -139,6 +140,7 @@ class Submission:
             answer=kind,
             code=code,
             seconds=self.clock.monotonic() - began,
+            waited=waited if payout.attempts == 1 else None,
             originator_conversation_id=payout.originator_conversation_id,
         )
         decision = decide_answer(payout, answer, at=at, policies=self.policies, jitter=self.jitter)

@@ -9,6 +9,7 @@ from payouts.storage.accounts import Accounts
 from payouts.storage.completions import Completing, Finding
 from payouts.storage.doubts import Doubts
 from payouts.storage.engine import Database, create_engine
+from payouts.storage.figures import Measuring
 from payouts.storage.intake import Intake
 from payouts.storage.migrate import check_schema
 from payouts.storage.outbox import OutboxPart
@@ -19,7 +20,16 @@ from payouts.storage.workers import Workers
 
 
 class PostgresStore(
-    Intake, Transitions, Completing, Finding, Sweeps, Doubts, Workers, Accounts, OutboxPart
+    Intake,
+    Transitions,
+    Completing,
+    Finding,
+    Sweeps,
+    Doubts,
+    Workers,
+    Accounts,
+    OutboxPart,
+    Measuring,
 ):
     """Fulfils `PayoutStore` and `Outbox` on PostgreSQL 15 or newer.
 
