@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from aiohttp import web
 
-from callback_server.guards import AllowList
-from callback_server.handlers import Handlers
+from callback_server.parts import Parts
 from callback_server.routes import application
-from callback_server.sweeps import CallbackSweeps
 from payouts.domain.errors import SettingsError
 from payouts.domain.signals import Signal
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher
 from payouts.messaging.topology import Topology
-from payouts.mpesa.settings import AckNamespace
 from payouts.runtime import (
     SystemClock,
     admin_port,
@@ -28,9 +24,6 @@ from payouts.runtime import (
     run_until_signal,
     system_jitter,
 )
-from payouts.services.completion import Completions
-from payouts.services.health import StoreHealth
-from payouts.services.relay import Relay
 from payouts.services.sweeps import SweepLoops
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore
@@ -74,47 +67,12 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
                 show_msisdn=settings.show_msisdn,
             )
         )
-        relay = Relay(
-            store,
-            AmqpEventPublisher(publisher, topology),
-            clock,
-            telemetry,
-            keep_unroutable=settings.mandatory_events,
-        )
-        actor = f"callback server {socket.gethostname()}:{os.getpid()}"
-        completions = Completions(
-            store=store,
-            relay=relay,
-            clock=clock,
-            telemetry=telemetry,
-            policies=settings.policies(),
-            actor=actor,
-            balances={},
-        )
-        handlers = Handlers(
-            completions=completions,
-            ack_namespace=AckNamespace[settings.ack_namespace.name],
-            allow=AllowList(
-                networks=settings.callback_allow,
-                trusted_proxies=settings.callback_trusted_proxies,
-            ),
-            telemetry=telemetry,
-        )
-        health = StoreHealth(store)
-        sweeps = CallbackSweeps(
-            store=store,
-            completions=completions,
-            relay=relay,
-            clock=clock,
-            lease_s=settings.worker_lease_s,
-            actor=actor,
-            health=health,
-        )
+        parts = Parts(settings, store, AmqpEventPublisher(publisher, topology), clock, telemetry)
         loops = await stack.enter_async_context(
-            SweepLoops(sweeps.all(), clock, telemetry, system_jitter)
+            SweepLoops(parts.sweeps.all(), clock, telemetry, system_jitter)
         )
         runner = web.AppRunner(
-            application(handlers, settings.callback_path),
+            application(parts.handlers, settings.callback_path),
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=settings.drain_s,
@@ -125,7 +83,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         admin = AdminServer(
             settings.admin_host,
             admin_port(settings.admin_port),
-            ready=lambda: {"rabbitmq": connection.connected, "database": health.answers},
+            ready=lambda: {"rabbitmq": connection.connected, "database": parts.health.answers},
             metrics=metrics.exposition,
         )
         await admin.start()
@@ -139,10 +97,10 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         telemetry.emit(Signal.PROCESS_DRAINING, process=MODULE, in_flight=0)
         await runner.cleanup()
         await loops.stop()
-        await completions.write_balances()
+        await parts.completions.write_balances()
         with suppress(TimeoutError):  # The outbox keeps what is left.
             async with asyncio.timeout(LAST_EVENTS_S):
-                await relay.drain()
+                await parts.relay.drain()
         telemetry.emit(Signal.PROCESS_STOPPED, process=MODULE, abandoned=0)
 
 

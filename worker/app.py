@@ -44,7 +44,6 @@ def run(processes: int = 1) -> int:
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
     """Work until `stop` is set, then drain within PAYOUTS_DRAIN_S."""
-    clock = SystemClock()
     telemetry, metrics = open_telemetry(settings, MODULE)
     topology = Topology(prefix=settings.prefix)
     async with AsyncExitStack() as stack:
@@ -53,26 +52,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await topology.declare(taking, list(settings.accounts))
         publisher = ConfirmedPublisher(giving)
         stack.push_async_callback(publisher.close)
-        store = await stack.enter_async_context(
-            PostgresStore(
-                settings.database_url.get_secret_value(),
-                clock,
-                show_progress=settings.progress_events,
-                show_msisdn=settings.show_msisdn,
-            )
-        )
-        rates = {name: one.tps for name, one in settings.accounts.items()}
-        adapters = Adapters(
-            store=store,
-            gateway=await stack.enter_async_context(_gateway(settings, clock)),
-            pace=await stack.enter_async_context(
-                PostgresPace(store.database, clock, rates, telemetry)
-            ),
-            events=AmqpEventPublisher(publisher, topology),
-            dead_letters=DeadLetters(publisher, topology),
-            clock=clock,
-            telemetry=telemetry,
-        )
+        adapters = await _adapters(stack, settings, publisher, topology, telemetry)
         parts = Parts(settings, adapters)
         await parts.lease.enlist()
         stack.push_async_callback(parts.lease.retire)
@@ -90,21 +70,21 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await admin.start()
         stack.push_async_callback(admin.close)
         sweeps = WorkerSweeps(
-            store=store,
+            store=adapters.store,
             pool=parts.pool,
             reconciliation=parts.reconciliation(),
             accounts=parts.accounts,
             consumers=consumers,
             relay=parts.relay,
             lease=parts.lease,
-            clock=clock,
+            clock=adapters.clock,
             pace=adapters.pace,
             policies=parts.policies,
             lease_s=settings.worker_lease_s,
         )
         gauges = WorkerGauges(
             metrics=metrics,
-            store=store,
+            store=adapters.store,
             pool=parts.pool,
             consumers=consumers,
             connection=taking,
@@ -113,7 +93,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         loops = await stack.enter_async_context(
             SweepLoops(
                 [*sweeps.all(), Sweep(name="gauges", rest_s=5.0, run=gauges.measure)],
-                clock,
+                adapters.clock,
                 telemetry,
                 system_jitter,
             )
@@ -127,6 +107,35 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         )
         await stop.wait()
         await _drain(settings, parts, consumers, loops, telemetry)
+
+
+async def _adapters(
+    stack: AsyncExitStack,
+    settings: WorkerSettings,
+    publisher: ConfirmedPublisher,
+    topology: Topology,
+    telemetry: Telemetry,
+) -> Adapters:
+    """Open the database, the gateway and the pace; the stack closes them."""
+    clock = SystemClock()
+    store = await stack.enter_async_context(
+        PostgresStore(
+            settings.database_url.get_secret_value(),
+            clock,
+            show_progress=settings.progress_events,
+            show_msisdn=settings.show_msisdn,
+        )
+    )
+    rates = {name: one.tps for name, one in settings.accounts.items()}
+    return Adapters(
+        store=store,
+        gateway=await stack.enter_async_context(_gateway(settings, clock)),
+        pace=await stack.enter_async_context(PostgresPace(store.database, clock, rates, telemetry)),
+        events=AmqpEventPublisher(publisher, topology),
+        dead_letters=DeadLetters(publisher, topology),
+        clock=clock,
+        telemetry=telemetry,
+    )
 
 
 def _gateway(settings: WorkerSettings, clock: SystemClock) -> SoapGateway:

@@ -19,7 +19,9 @@ async def mortal_bed(mortal_stack: LocalStack) -> AsyncIterator[Bed]:
     async with Bed(url) as bed:
         # RabbitMQ 3.10 needs a moment to write down who leads a new quorum queue; killed before,
         # that queue has no leader ever after. Nothing tells when it is done.
-        await asyncio.sleep(SETTLED_AFTER_S)
+        settled = asyncio.get_running_loop().time() + SETTLED_AFTER_S
+        while asyncio.get_running_loop().time() < settled:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.1)
         yield bed
     await asyncio.to_thread(mortal_stack.revive)
     await asyncio.to_thread(mortal_stack.rabbitmq.drop_vhost, "mortal")

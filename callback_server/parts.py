@@ -1,0 +1,63 @@
+"""What a callback server is made of, put together by hand; nothing here connects or starts."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from callback_server.guards import AllowList
+from callback_server.handlers import Handlers
+from callback_server.sweeps import CallbackSweeps
+from payouts.messaging.publisher import AmqpEventPublisher
+from payouts.mpesa.settings import AckNamespace
+from payouts.ports import Clock, Telemetry
+from payouts.services.completion import Completions
+from payouts.services.health import StoreHealth
+from payouts.services.relay import Relay
+from payouts.settings import CallbackSettings
+from payouts.storage.store import PostgresStore
+
+
+class Parts:
+    """The services of one callback server over its store and its publisher."""
+
+    def __init__(
+        self,
+        settings: CallbackSettings,
+        store: PostgresStore,
+        events: AmqpEventPublisher,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        actor = f"callback server {socket.gethostname()}:{os.getpid()}"
+        self.health = StoreHealth(store)
+        self.relay = Relay(
+            store, events, clock, telemetry, keep_unroutable=settings.mandatory_events
+        )
+        self.completions = Completions(
+            store=store,
+            relay=self.relay,
+            clock=clock,
+            telemetry=telemetry,
+            policies=settings.policies(),
+            actor=actor,
+            balances={},
+        )
+        self.handlers = Handlers(
+            completions=self.completions,
+            ack_namespace=AckNamespace[settings.ack_namespace.name],
+            allow=AllowList(
+                networks=settings.callback_allow,
+                trusted_proxies=settings.callback_trusted_proxies,
+            ),
+            telemetry=telemetry,
+        )
+        self.sweeps = CallbackSweeps(
+            store=store,
+            completions=self.completions,
+            relay=self.relay,
+            clock=clock,
+            lease_s=settings.worker_lease_s,
+            actor=actor,
+            health=self.health,
+        )

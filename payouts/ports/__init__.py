@@ -1,0 +1,53 @@
+"""What the services need from the outside world, named by verbs of the domain.
+
+Adapters (`storage`, `mpesa`, `messaging`, `telemetry`) fulfil these; so do the twins of tests.
+Every method may be called concurrently; adapters gather calls into batches (design.md §4).
+"""
+
+from payouts.ports.records import (
+    AccountStatus,
+    Completion,
+    CompletionOutcome,
+    Heartbeat,
+    Incident,
+    IncidentKind,
+    Intent,
+    IntentOutcome,
+    Move,
+    Moved,
+    Query,
+    Recorded,
+)
+from payouts.ports.store import (
+    Outbox,
+    PayoutStore,
+)
+from payouts.ports.world import (
+    Clock,
+    EventPublisher,
+    Gateway,
+    Pace,
+    Telemetry,
+)
+
+__all__ = [
+    "AccountStatus",
+    "Clock",
+    "Completion",
+    "CompletionOutcome",
+    "EventPublisher",
+    "Gateway",
+    "Heartbeat",
+    "Incident",
+    "IncidentKind",
+    "Intent",
+    "IntentOutcome",
+    "Move",
+    "Moved",
+    "Outbox",
+    "Pace",
+    "PayoutStore",
+    "Query",
+    "Recorded",
+    "Telemetry",
+]
