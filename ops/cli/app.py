@@ -19,6 +19,7 @@ from ops.cli.screen import Screen
 from ops.cli.sending import command as sending
 from payouts.domain.errors import PayoutsError, SettingsError
 
+_PLAIN = Parameter(negative=())
 _INTERRUPTED = 128 + signal.SIGINT
 _EPILOGUE = (
     "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but not every payout"
@@ -35,7 +36,7 @@ def build_app() -> App:
         help_epilogue=_EPILOGUE,
         help_format="markdown",
         version=_version,
-        default_parameter=Parameter(negative=()),
+        default_parameter=_PLAIN,
         suppress_keyboard_interrupt=False,
         exit_on_error=False,
         print_error=False,
@@ -50,7 +51,12 @@ def build_app() -> App:
     app.command(processes.worker, group=running)
     app.command(processes.callback_server, group=running)
     app.command(processes.simulator, group=running)
-    schema = App(name="db", help="Look after the database schema.", group=running)
+    schema = App(
+        name="db",
+        help="Look after the database schema.",
+        group=running,
+        default_parameter=_PLAIN,
+    )
     schema.command(database.upgrade)
     schema.command(database.current)
     app.command(schema)
@@ -59,7 +65,12 @@ def build_app() -> App:
 
     app.command(show.show, group=looking)
     app.command(listing.list_payouts, name="list", group=looking)
-    run = App(name="run", help="Look at disbursement runs.", group=looking)
+    run = App(
+        name="run",
+        help="Look at disbursement runs.",
+        group=looking,
+        default_parameter=_PLAIN,
+    )
     run.command(runs.show_run, name="show")
     app.command(run)
     app.command(verifying.verify, group=looking)

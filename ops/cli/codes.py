@@ -13,7 +13,8 @@ from payouts.domain.codes import CODES
 
 
 def codes(
-    text: str = "",
+    code: str = "",
+    /,
     *,
     side: Side | None = None,
     core: Core | None = None,
@@ -25,7 +26,7 @@ def codes(
     A code that is not in the table is taken as ambiguous: the payout is in doubt, not failed.
 
     Args:
-        text: Only this code, such as 15.
+        code: Only this code, such as 15.
         side: Only what is said there: at once, in the Result, or in the Result of a query.
         core: Only what this part of the system says.
         klass: Only codes that mean this for a payout.
@@ -34,7 +35,7 @@ def codes(
     rows = [
         row
         for row in CODES
-        if text in {"", row.code}
+        if code in {"", row.code}
         and (side is None or row.side is side)
         and (core is None or row.core is core)
         and (klass is None or row.klass is klass)

@@ -27,6 +27,8 @@ from payouts.storage.reading import MAX_LISTED, Listing
 _AGE: Final = re.compile(r"(\d{1,9})\s*([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+# The choices are told as the contract spells them: in_doubt.
+States = Annotated[list[State], Parameter(name="--state", name_transform=str.lower)]
 Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_LISTED))]
 
 
@@ -44,7 +46,7 @@ class Filters:
         limit: How many at most.
     """
 
-    state: list[State] = field(default_factory=list)
+    state: States = field(default_factory=list)
     run: str | None = None
     account: str | None = None
     older_than: str | None = None

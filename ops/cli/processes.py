@@ -42,8 +42,8 @@ def callback_server(*, processes: Processes = 1) -> int:
 def simulator() -> int:
     """Run a gateway that behaves like M-PESA's and pays nobody; for tests only.
 
-    Prints one JSON line with its addresses once it serves. Configured by the environment, by
-    variables that begin with PAYOUTS_SIMULATOR_.
+    Prints one JSON line with its addresses once it serves. Configured by the environment, by the
+    variables of docs/reference/simulator.md.
     """
     from ops.simulator.app import run  # noqa: PLC0415 - see the module's first words
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ops.docs import asyncapi, codes, database, messages, settings, states, telemetry
+from ops.docs import asyncapi, cli, codes, database, messages, settings, states, telemetry
 from ops.docs.sections import ROOT
 from ops.simulator import reference as simulator
 
@@ -23,7 +23,7 @@ def simulator_page() -> str:
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     **{
         one.PATH: one.page
-        for one in (asyncapi, codes, database, messages, settings, states, telemetry)
+        for one in (asyncapi, cli, codes, database, messages, settings, states, telemetry)
     },
     SIMULATOR: simulator_page,
 }
