@@ -1,0 +1,151 @@
+"""docker-compose.yml rehearsed without Docker: its commands and variables, on private servers.
+
+Host names, ports and places of the containers are exchanged for those of this machine; everything
+else is taken from the file as it stands, the health checks too.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.local.processes import free_ports, plain_environment
+
+pytestmark = [pytest.mark.servers]
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 60.0
+ROWS = "payout_id,msisdn,amount\nr-1,254700002000,150.00\nr-2,254700002001,99.50\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """The file's services, and by what its places are exchanged here."""
+
+    services: Mapping[str, Any]
+    places: Mapping[str, str]
+    folder: Path
+
+    async def start(self, name: str, *more: str, admin: str = "") -> asyncio.subprocess.Process:
+        """Starts a service's command with its variables; `more` takes the place of its own."""
+        service = self.services[name]
+        variables = {key: self.here(value) for key, value in service["environment"].items()}
+        if "PAYOUTS_ADMIN_PORT" in variables:
+            variables["PAYOUTS_ADMIN_PORT"] = admin
+        with (self.folder / f"{name}{admin}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "ops.cli", *(more or service["command"])),
+                cwd=PROJECT,
+                env={**plain_environment(), **_coverage(), **variables},
+                stdout=log,
+                stderr=log,
+            )
+
+    async def healthy(self, name: str, *, admin: str = "") -> None:
+        """Returns when the service's health check, as it is in the file, says yes."""
+        kind, program, *arguments = self.services[name]["healthcheck"]["test"]
+        assert (kind, program) == ("CMD", "python")
+        told = [self.here(argument).replace(":9100/", f":{admin}/") for argument in arguments]
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                check = await asyncio.create_subprocess_exec(
+                    *(sys.executable, *told), stderr=asyncio.subprocess.DEVNULL
+                )
+                if await check.wait() == 0:
+                    return
+
+    def here(self, value: str) -> str:
+        """Exchanges the containers' names, ports and folders for ours."""
+        for theirs, this in self.places.items():
+            value = value.replace(theirs, this)
+        return value
+
+    def said(self) -> str:
+        """Gives what all processes wrote, for the message of a failing test."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
+
+
+@pytest.fixture
+async def rehearsal(empty_database_url: str, amqp_url: str, tmp_path: Path) -> Rehearsal:
+    """Gives the services with secrets from ops/compose.sh and the addresses of this test."""
+    (tmp_path / "ops").mkdir()
+    shutil.copy(PROJECT / "ops" / "compose.sh", tmp_path / "ops")
+    made = await asyncio.create_subprocess_exec(
+        "/bin/bash", tmp_path / "ops" / "compose.sh", "secrets"
+    )
+    assert await made.wait() == 0
+    secrets = tmp_path / ".local" / "compose"
+    for name, value in (("amqp_url", amqp_url), ("database_url", empty_database_url)):
+        (secrets / name).unlink()
+        (secrets / name).write_text(value, encoding="ascii")
+    (tmp_path / "state").mkdir()
+    simulator, callbacks = map(str, free_ports(2))
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text(encoding="utf-8"))
+    return Rehearsal(
+        services=compose["services"],
+        folder=tmp_path,
+        places={
+            "0.0.0.0": "127.0.0.1",  # noqa: S104 - Taken away here.
+            "//simulator:": "//127.0.0.1:",
+            "//callback-server:": "//127.0.0.1:",
+            "8320": simulator,
+            "8310": callbacks,
+            "/run/secrets": str(secrets),
+            "/var/lib/payouts": str(tmp_path / "state"),
+        },
+    )
+
+
+async def test_the_services_come_up_pay_and_drain(rehearsal: Rehearsal) -> None:
+    """Migration, simulator, callback server and two workers become healthy by the file's checks.
+
+    Then a payment file goes its whole way, and SIGTERM ends every process with exit status 0.
+    """
+    first, second, callbacks = map(str, free_ports(3))
+    file = rehearsal.folder / "rows.csv"
+    file.write_text(ROWS, encoding="utf-8")
+    async with AsyncExitStack() as running:
+        migrate = await rehearsal.start("migrate")
+        assert await migrate.wait() == 0, rehearsal.said()
+
+        servers = [await running.enter_async_context(_running(rehearsal, "simulator"))]
+        await rehearsal.healthy("simulator")
+        for name, admin in (("callback-server", callbacks), ("worker", first), ("worker", second)):
+            servers.append(await running.enter_async_context(_running(rehearsal, name, admin)))
+        for name, admin in (("callback-server", callbacks), ("worker", first), ("worker", second)):
+            await rehearsal.healthy(name, admin=admin)
+
+        send = await rehearsal.start("payouts", "send", str(file), "--yes", "--wait")
+        assert await asyncio.wait_for(send.wait(), DEADLINE_S) == 0, rehearsal.said()
+
+        for server in servers:
+            server.send_signal(signal.SIGTERM)
+        ends = [await asyncio.wait_for(server.wait(), DEADLINE_S) for server in servers]
+        assert ends == [0] * len(servers), rehearsal.said()
+
+
+@asynccontextmanager
+async def _running(
+    rehearsal: Rehearsal, name: str, admin: str = ""
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await rehearsal.start(name, admin=admin)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _coverage() -> dict[str, str]:
+    """Gives what lets coverage measure the processes as well."""
+    return {key: value for key, value in os.environ.items() if key.startswith("COVERAGE")}
