@@ -21,7 +21,7 @@ PURPOSES: Final[Mapping[str, str]] = {
     "payouts_overdue_idx": "the sweep of overdue Results",
     "payouts_doubts_idx": "the sweep of doubts",
     "payouts_owner_idx": "the sweeps of what dead workers left, and of orphans",
-    "payouts_run_idx": "`payouts run show`, `payouts verify --run`",
+    "payouts_run_idx": "`payouts run show`, `payouts verify --run`, a run's list",
     "payouts_open_idx": "`payouts list`: what is open, oldest first",
     "payouts_created_idx": "`payouts list` by age",
     "events_completion_key": "one completion event per payout: unique",
