@@ -217,7 +217,7 @@ def test_each_alert_says_what_to_do() -> None:
 
 
 def _make_secrets(project: Path) -> None:
-    command = ["/bin/bash", project / "ops" / "compose.sh", "secrets"]
+    command = ["/bin/bash", str(project / "ops" / "compose.sh"), "secrets"]
     subprocess.run(command, check=True)  # noqa: S603 - Our own script.
 
 
