@@ -211,7 +211,7 @@ _INDEXES = (
     CREATE INDEX payouts_owner_idx ON payouts (owner) WHERE state = 'submitting'
     """,
     """
-    CREATE INDEX payouts_run_idx ON payouts (run_id, state) WHERE run_id IS NOT NULL
+    CREATE INDEX payouts_run_idx ON payouts (run_id, created_at) WHERE run_id IS NOT NULL
     """,
     """
     CREATE UNIQUE INDEX events_completion_key ON events (payout_id) WHERE type IN

@@ -112,10 +112,10 @@ class Intake(Part):
         return bool(rows[0][0])
 
     async def _write_intents(self, intents: Sequence[Intent]) -> list[IntentOutcome]:
-        names = [*_TYPES, "actor", "kind", "event_id"]
-        inserted = await self._database.fetch(
-            _INSERT, arrays_of(names, list(map(_row_of, intents)))
-        )
+        # In one order for all processes: batches that meet crosswise would wait for each other.
+        rows = sorted(map(_row_of, intents), key=lambda row: str(row["payout_id"]))
+        names = (*_TYPES, "actor", "kind", "event_id")
+        inserted = await self._database.fetch(_INSERT, arrays_of(names, rows))
         new = {row[0] for row in inserted}
         repeated = [i.payout.payout_id for i in intents if i.payout.payout_id not in new]
         standing: dict[str, Payout] = {}

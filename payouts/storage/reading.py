@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,7 +138,7 @@ class PayoutsReader:
         async with self._snapshot() as connection:
             return await books_of(connection, run_id)
 
-    async def paid_entries(self, run_id: RunId | None = None) -> AsyncIterator[PaidEntry]:
+    async def paid_entries(self, run_id: RunId | None = None) -> AsyncGenerator[PaidEntry]:
         """Give every payout that succeeded, as of one instant, a bounded number at a time."""
         async with self._snapshot() as connection:
             async for entry in paid_entries_of(connection, run_id):

@@ -153,9 +153,9 @@ PAYOUTS: Final = Table(
     ),
     # `mark_abandoned`, `mark_orphaned`.
     Index("payouts_owner_idx", "owner", postgresql_where=text("state = 'submitting'")),
-    # `payouts run show`, `payouts verify --run`.
-    Index("payouts_run_idx", "run_id", "state", postgresql_where=text("run_id IS NOT NULL")),
-    # `payouts list`: what is open, oldest first.
+    # `payouts run show`, `payouts verify --run`, and a run's list, newest first.
+    Index("payouts_run_idx", "run_id", "created_at", postgresql_where=text("run_id IS NOT NULL")),
+    # `payouts list`: what is open.
     Index(
         "payouts_open_idx",
         "created_at",

@@ -50,12 +50,15 @@ class StandingClock:
         self.instant = instant
 
     def now(self) -> datetime:
+        """Return where it stands."""
         return self.instant
 
     def monotonic(self) -> float:
+        """Return the real one."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        """Rest for real."""
         await asyncio.sleep(seconds)
 
 
@@ -139,9 +142,11 @@ class Bed:
         self.url = url
 
     async def intend(self, wanted: Payout) -> Payout:
+        """Make a payout durable."""
         return (await self.store.record_intent(Intent(payout=wanted, actor=ACTOR))).payout
 
     async def accepted(self, name: str, **changes: Any) -> Payout:
+        """Make a payout that the gateway has taken."""
         await self.intend(payout(name))
         return self.of(
             await self.store.move(
@@ -150,26 +155,32 @@ class Bed:
         )
 
     async def in_doubt(self, name: str, **changes: Any) -> Payout:
+        """Make a payout whose sending had no answer."""
         await self.intend(payout(name))
         return self.of(await self.store.move(move(name, State.IN_DOUBT, **changes)))
 
     async def waiting(self, name: str, **changes: Any) -> Payout:
+        """Make a payout that was refused for a passing reason."""
         await self.intend(payout(name))
         return self.of(await self.store.move(move(name, State.WAITING, **changes)))
 
     async def succeeded(self, name: str) -> CompletionOutcome:
+        """Make a payout and end it by its Result."""
         await self.accepted(name)
         return await self.store.complete(completion(name))
 
     async def standing(self, name: str) -> Payout:
+        """Give a payout as it stands."""
         found = await self.store.find(PayoutId(name))
         assert found is not None
         return found
 
     async def fetch(self, statement: str, *values: object) -> list[asyncpg.Record]:
+        """Run a statement past the store."""
         return await fetch(self.url, statement, *values)
 
     async def count(self, table_and_condition: str) -> int:
+        """Count rows."""
         rows = await self.fetch(f"SELECT count(*) FROM {table_and_condition}")  # noqa: S608
         return int(rows[0][0])
 
@@ -184,6 +195,7 @@ class Bed:
 
     @staticmethod
     def of(moved: Moved) -> Payout:
+        """Give the payout of a move that must have won."""
         assert moved.payout is not None
         return moved.payout
 

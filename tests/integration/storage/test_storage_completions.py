@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from storage_bed import (
@@ -124,7 +125,7 @@ async def test_a_gateway_id_that_two_payouts_have_names_neither(bed: Bed) -> Non
 @pytest.mark.parametrize(
     "wrong", [{"amount_minor": 125_051}, {"receiver": "254700000000"}], ids=["amount", "receiver"]
 )
-async def test_a_result_that_disagrees_changes_nothing(bed: Bed, wrong: dict[str, object]) -> None:
+async def test_a_result_that_disagrees_changes_nothing(bed: Bed, wrong: dict[str, Any]) -> None:
     """The payout is told as it stands, for the caller to doubt it.
 
     Proved by taking each comparison out of the statement's guard.

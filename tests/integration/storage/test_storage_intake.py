@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from storage_bed import (
@@ -21,15 +22,15 @@ from storage_bed import (
 
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.events import event_id_for, rejection_of
-from payouts.domain.payout import Reason, ReasonSource, State
+from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import WorkerId
 from payouts.ports import Intent, Recorded
 
 EXPIRED = Reason(source=ReasonSource.LOCAL, code="expired", klass="expired", description="Late.")
 
 
-def intent(wanted: object, **changes: object) -> Intent:
-    return Intent(payout=replace(wanted, **changes), actor=ACTOR)  # type: ignore[type-var]
+def intent(wanted: Payout, **changes: Any) -> Intent:
+    return Intent(payout=replace(wanted, **changes), actor=ACTOR)
 
 
 async def test_a_new_intent_is_durable_with_every_field_it_names(bed: Bed) -> None:
@@ -66,7 +67,7 @@ async def test_the_same_content_again_makes_no_second_payout(bed: Bed) -> None:
 
 @pytest.mark.parametrize(("field", "other"), variants(payout("a")))
 async def test_other_content_is_a_conflict_that_names_the_field(
-    bed: Bed, field: str, other: object
+    bed: Bed, field: str, other: Payout
 ) -> None:
     """The first payout is untouched by a command that says something else."""
     first = await bed.intend(payout("a"))
@@ -110,7 +111,7 @@ async def test_the_very_same_intent_again_is_still_new(bed: Bed) -> None:
     ids=["owner", "claimed_at", "created_at", "state"],
 )
 async def test_an_intent_is_not_new_if_anything_tells_it_from_the_row(
-    bed: Bed, other: object
+    bed: Bed, other: Payout
 ) -> None:
     """Only one worker may take the intent for its own and send.
 

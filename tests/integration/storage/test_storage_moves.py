@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from storage_bed import (
+    ACCOUNT,
     ACTOR,
     NOW,
     REFUSED,
@@ -22,7 +23,8 @@ from storage_bed import (
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.events import event_id_for
 from payouts.domain.payout import State
-from payouts.domain.values import ConversationId, TransactionId
+from payouts.domain.values import ConversationId, TransactionId, WorkerId
+from payouts.ports import Move
 
 
 async def test_an_accepted_answer_is_written_down_whole(bed: Bed) -> None:
@@ -69,9 +71,7 @@ async def test_a_move_of_an_earlier_attempt_loses(bed: Bed) -> None:
     Proved by taking the attempt out of the statement's guard.
     """
     await bed.waiting("a", next_action_at=NOW)
-    (again,) = await bed.store.claim_due(
-        payout("a").owner or 0, ["default"], now=NOW + seconds(5), limit=10
-    )
+    (again,) = await bed.store.claim_due(WorkerId(1), [ACCOUNT], now=NOW + seconds(5), limit=10)
     assert again.attempts == 2
 
     late = await bed.store.move(move("a", State.FAILED, attempt=1))
@@ -138,14 +138,13 @@ async def test_an_end_without_a_reason_is_refused(bed: Bed) -> None:
     ],
     ids=["not in the table", "without an owner", "accepted for ever", "waiting for ever"],
 )
-async def test_a_move_that_should_never_be_tried_is_refused(bed: Bed, wrong: object) -> None:
+async def test_a_move_that_should_never_be_tried_is_refused(bed: Bed, wrong: Move) -> None:
     """A defect of a caller changes nothing and is told as such."""
-    first = (
-        await bed.waiting("a") if wrong.to is State.SUBMITTING else await bed.intend(payout("a"))
-    )  # type: ignore[attr-defined]
+    from_waiting = wrong.to is State.SUBMITTING
+    first = await (bed.waiting("a") if from_waiting else bed.intend(payout("a")))
 
     with pytest.raises(StoreRefusedError):
-        await bed.store.move(wrong)  # type: ignore[arg-type]
+        await bed.store.move(wrong)
 
     assert await bed.standing("a") == first
 

@@ -3,7 +3,6 @@
 import asyncio
 
 import asyncpg
-
 from storage_bed import (
     ACCOUNT,
     NOW,

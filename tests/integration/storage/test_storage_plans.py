@@ -1,0 +1,183 @@
+"""Every statement that runs often finds its rows by the index that was made for it."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from storage_bed import ACCOUNT, NOW, Bed, move, own_id, seconds
+
+from payouts.domain.payout import OPEN, State
+from payouts.domain.values import RunId
+from payouts.storage import completions, doubts, intake, outbox, reading, sweeps, transitions
+from payouts.storage.reading import Listing
+from payouts.storage.steps import arrays_of
+
+ROWS = 30_000
+
+
+@pytest.fixture
+async def full(bed: Bed) -> Bed:
+    """Give books in which nearly everything has ended, as they are in production."""
+    await bed.fetch(
+        f"""
+        INSERT INTO payouts (payout_id, account, run_id, amount_minor, currency, msisdn,
+            command_id, originator_conversation_id, conversation_id, state, came_from, attempts,
+            owner, claimed_at, next_action_at, created_at, submitted_at, last_sent_at,
+            doubt_since, completed_at, reason_source, reason_code, reason_class,
+            reason_description)
+        SELECT 'p' || n, 'default', 'run-' || (n / 1000), 100, 'KES', '254712345678', 'x',
+            '600_ORG_p' || n, 'AG_' || n, s, 'received', 1,
+            CASE WHEN s = 'submitting' THEN 1 END, CASE WHEN s = 'submitting' THEN at END,
+            CASE WHEN s IN ('waiting', 'accepted', 'in_doubt') THEN at + n * interval '1 s' END,
+            at + n * interval '1 s', at, at, at, CASE WHEN s = 'succeeded' THEN at END,
+            'result', '0', 'completed', ''
+        FROM (
+            SELECT n, $1::timestamptz AS at, CASE n % 100
+                WHEN 1 THEN 'waiting' WHEN 2 THEN 'accepted' WHEN 3 THEN 'in_doubt'
+                WHEN 4 THEN 'submitting' ELSE 'succeeded' END AS s
+            FROM generate_series(1, {ROWS}) n
+        ) AS of_all
+        """,  # noqa: S608
+        NOW,
+    )
+    for statement in (
+        (
+            "INSERT INTO timeline (payout, at, actor, kind, attempt)"
+            " SELECT id, created_at, 'w', 'intent', 1 FROM payouts"
+        ),
+        (
+            "INSERT INTO events (event_id, payout_id, type, created_at, published_at)"
+            " SELECT gen_random_uuid(), payout_id, 'payout.succeeded', created_at,"
+            " CASE WHEN id % 100 > 5 THEN created_at END FROM payouts WHERE state = 'succeeded'"
+        ),
+        "ANALYZE",
+    ):
+        await bed.fetch(statement)
+    return bed
+
+
+async def indexes_of(
+    connection: AsyncConnection, statement: TextClause | str, parameters: Mapping[str, Any]
+) -> set[str]:
+    """Give the indexes that a statement is planned to use, and `seq:` what it reads whole."""
+    explained = await connection.execute(text(f"EXPLAIN (FORMAT JSON) {statement}"), parameters)
+    told = explained.scalar_one()
+    found: set[str] = set()
+
+    def walk(node: Mapping[str, Any]) -> None:
+        if "Index Name" in node:
+            found.add(node["Index Name"])
+        if node["Node Type"] == "Seq Scan":
+            found.add(f"seq:{node['Relation Name']}")
+        for below in node.get("Plans", ()):
+            walk(below)
+
+    walk((json.loads(told) if isinstance(told, str) else told)[0]["Plan"])
+    return found
+
+
+def moves(count: int) -> dict[str, list[object]]:
+    rows = [transitions._row_of(move(f"p{n * 7}", State.FAILED)) for n in range(1, count)]
+    return arrays_of(transitions._NAMES, rows)
+
+
+async def test_writes_find_their_rows_by_key(full: Bed) -> None:
+    """A batch looks each of its rows up, however large the books are."""
+    store = full.store
+    names = [f"p{n * 7}" for n in range(1, 100)]
+    ends = {
+        **{name: [None] * 99 for name in completions._NAMES},
+        "payout_id": names,
+        "to_state": ["succeeded"] * 99,
+        "sources": ["accepted"] * 99,
+        "own_id": names,
+    }
+    looked_up = {
+        "own_id": [own_id(name) for name in names],
+        "conversation_id": names,
+        "ordinal": list(range(99)),
+    }
+    notes = {name: moves(100).get(name, [None] * 99) for name in transitions._NOTE_TYPES}
+    lost = {name: moves(100)[name] for name in transitions._LOST_TYPES}
+    marked = {"event_ids": ["00000000-0000-0000-0000-000000000001"] * 99, "at": NOW}
+    wanted: list[tuple[TextClause, Mapping[str, Any], set[str]]] = [
+        (store._enter, moves(100), {"payouts_payout_id_key"}),
+        (store._end, ends, {"payouts_payout_id_key"}),
+        (
+            completions._MATCH,
+            looked_up,
+            {"payouts_originator_conversation_id_key", "payouts_conversation_id_idx"},
+        ),
+        (transitions._NOTE, notes, {"payouts_payout_id_key", "timeline_pkey"}),
+        (transitions._LOST, lost, {"payouts_payout_id_key", "timeline_pkey"}),
+        (intake._EXISTING, {"payout_ids": names}, {"payouts_payout_id_key"}),
+        (outbox._PUBLISHED, marked, {"events_pkey"}),
+    ]
+    async with store.database.engine.connect() as connection:
+        for statement, parameters, expected in wanted:
+            assert await indexes_of(connection, statement, parameters) == expected
+
+
+async def test_sweeps_find_their_rows_by_their_own_index(full: Bed) -> None:
+    """A sweep reads what is due, not what there is."""
+    store = full.store
+    due: dict[str, Any] = {"now": NOW + seconds(9), "limit": 100}
+    claim = {**due, "owner": 1, "actor": "w", "accounts": [ACCOUNT]}
+    wanted: list[tuple[TextClause, Mapping[str, Any], set[str]]] = [
+        (store._claim, claim, {"payouts_due_idx", "payouts_pkey"}),
+        (sweeps._FIND_EXPIRED, {**due, "accounts": [ACCOUNT]}, {"payouts_expiring_idx"}),
+        (store._overdue, {**due, "actor": "w"}, {"payouts_overdue_idx", "payouts_pkey"}),
+        (
+            store._orphaned,
+            {"owner": 1, "in_flight": [], "before": NOW, "now": NOW, "actor": "w"},
+            {"payouts_owner_idx", "payouts_pkey"},
+        ),
+        (
+            doubts._CLAIM,
+            {**due, "accounts": [ACCOUNT], "until": NOW},
+            {"payouts_doubts_idx", "payouts_pkey"},
+        ),
+        (
+            outbox._CLAIM,
+            {**due, "older_than": NOW, "until": NOW},
+            {"events_unpublished_idx", "events_pkey", "payouts_payout_id_key"},
+        ),
+    ]
+    async with store.database.engine.connect() as connection:
+        for statement, parameters, expected in wanted:
+            found = await indexes_of(connection, statement, parameters)
+            assert found - {"seq:accounts", "accounts_pkey"} == expected
+        abandoned = {**due, "lease_s": 15.0, "actor": "w"}
+        found = await indexes_of(connection, store._abandoned, abandoned)
+        assert "payouts_owner_idx" in found
+        assert "seq:payouts" not in found
+
+
+async def test_readers_find_their_rows_by_an_index(full: Bed) -> None:
+    """What an operator asks for is not searched through the whole books."""
+    wanted: list[tuple[Listing, str]] = [
+        (Listing(), "payouts_created_idx"),
+        (Listing(newer_than=datetime(2026, 11, 30, 17, tzinfo=UTC)), "payouts_created_idx"),
+        (Listing(states=OPEN, limit=5000), "payouts_open_idx"),
+        (Listing(run_id=RunId("run-3")), "payouts_run_idx"),
+        (Listing(run_id=RunId("run-3"), states={State.ACCEPTED}), "payouts_run_idx"),
+    ]
+    async with full.store.database.engine.connect() as connection:
+        for listing, index in wanted:
+            statement, parameters = reading._listing(listing)
+            found = await indexes_of(connection, statement, parameters)
+            assert index in found, listing
+            assert "seq:payouts" not in found
+        for statement, expected in (
+            (reading._TIMELINE, {"payouts_payout_id_key", "timeline_pkey"}),
+            (
+                reading._EVENTS,
+                {"events_completion_key", "events_other_idx", "payouts_payout_id_key"},
+            ),
+        ):
+            found = await indexes_of(connection, statement, {"payout_id": "p7", "limit": 9})
+            assert found == expected
