@@ -81,10 +81,16 @@ class Screen:
         return self._keyboard.readline().strip().lower() in {"y", "yes"}
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command how to end when its reader has gone."""
+        raise BrokenPipeError
+
+
 def _console(file: TextIO) -> Console:
     # The terminal's own look decides; a pipe gets plain, unfolded lines.
     plain = not (hasattr(file, "isatty") and file.isatty())
-    return Console(
+    return _Console(
         file=file,
         highlight=False,
         markup=False,

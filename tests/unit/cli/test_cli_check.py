@@ -1,0 +1,158 @@
+"""The first pass: everything is found, lists are bounded, memory is too."""
+
+import tracemalloc
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ops.cli.sending.check import Check, Findings
+from ops.cli.sending.columns import read_columns
+from ops.cli.sending.csv_file import CsvFile
+from ops.cli.sending.duplicates import Duplicates
+from ops.cli.sending.rows import Defaults, RowReader
+from ops.cli.sending.telling import problem_lines, record, sums, warning_lines
+from payouts.domain.commands import AccountRules, payout_of, validate
+from payouts.domain.payout import Payout, State
+from payouts.domain.values import AccountName, PayoutId
+
+RULES = AccountRules(name=AccountName("default"), shortcode="600000", organisation="ORG")
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def known(**fields: str) -> Payout:
+    """Gives a payout as the database would know it."""
+    command = validate({"run_id": "run-1", "account": "default", **fields}, RULES)
+    return payout_of(command, RULES, state=State.ACCEPTED, now=NOW)
+
+
+async def check(
+    tmp_path: Path, lines: Iterable[str], *payouts: Payout, limit: int = 20
+) -> Findings:
+    """Gives what is found in a file with these lines, against these payouts."""
+    path = tmp_path / "file.csv"
+    with path.open("w") as file:
+        file.writelines(f"{line}\n" for line in lines)
+
+    async def existing(ids: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
+        return {one.payout_id: one for one in payouts if one.payout_id in ids}
+
+    with CsvFile(path) as table:
+        columns, _ = read_columns(table.header)
+        defaults = Defaults(run_id="run-1", account="default")
+        reader = RowReader(columns, defaults, {"default": RULES})
+        return await Check(table, reader, limit=limit).run(existing, lambda _: None)
+
+
+HEADER = "payout_id,msisdn,amount"
+
+
+async def test_new_payouts_are_counted_and_summed(tmp_path: Path) -> None:
+    """Count and sum are what a person is asked about."""
+    found = await check(tmp_path, [HEADER, "a,254712000001,10", "b,254712000002,2.50"])
+    assert found.problem_count == 0
+    assert sums(found.new) == "2 payouts, KES 12.50, from account default"
+
+
+async def test_an_id_that_stands_there_twice_is_a_problem(tmp_path: Path) -> None:
+    """The earlier line is named; also if either row is wrong otherwise."""
+    found = await check(tmp_path, [HEADER, "a,254712000001,10", "b,x,1", "a,254712000001,10"])
+    told = [str(one) for one in found.problems]
+    assert "line 4, payout_id: the same as in line 2; each payout needs an id of its own" in told
+    assert found.problem_count == 2
+
+
+async def test_the_same_receiver_and_amount_is_a_warning(tmp_path: Path) -> None:
+    """It may be meant; the number is written in different ways, and not shown."""
+    found = await check(tmp_path, [HEADER, "a,254712000001,10", "b,0712000001,10.00"])
+    assert found.problem_count == 0
+    told = list(warning_lines(found, derived=False, rows=2))
+    assert told == ["line 3: the same receiver and amount as line 2, under another id."]
+
+
+async def test_what_is_known_with_the_same_content_is_not_new(tmp_path: Path) -> None:
+    """A file sent again has nothing to send."""
+    payout = known(payout_id="a", msisdn="254712000001", amount="10")
+    found = await check(tmp_path, [HEADER, "a,254712000001,10", "b,254712000002,5"], payout)
+    assert (found.new_count, found.known_count, found.states) == (1, 1, {"accepted": 1})
+    assert "1 payout, KES 10.00, from account default (1 accepted)" in "".join(
+        warning_lines(found, derived=False, rows=2)
+    )
+
+
+async def test_what_is_known_with_other_content_is_a_problem(tmp_path: Path) -> None:
+    """The differing fields are named, their values are not."""
+    payout = known(payout_id="a", msisdn="254712999999", amount="11")
+    found = await check(tmp_path, [HEADER, "a,254712000001,10"], payout)
+    assert "line 2, payout_id: this payout exists with another amount, msisdn" in str(
+        found.problems[0]
+    )
+    assert "9999" not in str(found.problems[0])
+
+
+async def test_a_known_payout_of_another_run_is_a_problem(tmp_path: Path) -> None:
+    """The run is part of the content."""
+    payout = replace(known(payout_id="a", msisdn="254712000001", amount="10"), run_id=None)
+    found = await check(tmp_path, [HEADER, "a,254712000001,10"], payout)
+    assert "another run_id" in str(found.problems[0])
+
+
+async def test_a_file_names_one_run(tmp_path: Path) -> None:
+    """Two runs in a file could not be followed."""
+    lines = [HEADER + ",run_id", "a,254712000001,1,r1", "b,254712000002,1,r2"]
+    found = await check(tmp_path, lines)
+    assert [str(one) for one in found.problems] == [
+        "the file, run_id: names more than one run_id; send one file per run"
+    ]
+
+
+async def test_problems_are_listed_to_a_bound_and_all_counted(tmp_path: Path) -> None:
+    """A million wrong rows do not fill the screen."""
+    found = await check(tmp_path, [HEADER, *(f"id-{n},x,1" for n in range(30))], limit=3)
+    assert (len(found.problems), found.problem_count) == (3, 30)
+    assert list(problem_lines(found))[-1] == "and 27 more; --max-errors shows more of them."
+
+
+async def test_a_missing_id_column_is_explained(tmp_path: Path) -> None:
+    """What happens to an edited file is said before a person agrees."""
+    found = await check(tmp_path, ["msisdn,amount", "254712000001,1", "254712000001,1"])
+    told = list(warning_lines(found, derived=True, rows=2))
+    assert "an edited one is a new run" in told[0]
+    assert "the same receiver and amount as line 2" in told[1]
+
+
+async def test_the_record_tells_all_without_receivers(tmp_path: Path) -> None:
+    """A program gets sums as texts, and no number."""
+    found = await check(tmp_path, [HEADER, "a,254712000001,10", "b,254712000002,x"])
+    told = record(found, None, "run-1")
+    assert told["new"] == [{"account": "default", "currency": "KES", "count": 1, "sum": "10.00"}]
+    assert told["problem_count"] == 1
+    assert "2547" not in str(told)
+
+
+async def test_a_large_file_is_checked_in_bounded_memory(tmp_path: Path) -> None:
+    """Twice the rows take no more of Python's memory. Proved by keeping all rows in a list."""
+
+    async def peak(rows: int) -> int:
+        numbers = (f"id-{n},2547{n:08},1" for n in range(rows))
+        tracemalloc.start()
+        try:
+            found = await check(tmp_path, (line for part in ([HEADER], numbers) for line in part))
+            assert found.new_count == rows
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    first = await peak(3000)
+    assert await peak(9000) < first * 1.3
+
+
+def test_duplicates_remember_the_first_line() -> None:
+    """Both kinds are kept apart from each other."""
+    command = validate({"payout_id": "a", "msisdn": "0712000001", "amount": "1"}, RULES)
+    with Duplicates() as duplicates:
+        assert duplicates.same_id("a", 2) is None
+        assert duplicates.same_payment(command, 2) is None
+        assert duplicates.same_id("a", 3) == 2
+        assert duplicates.same_id("a", 4) == 2
+        assert duplicates.same_payment(command, 5) == 2
