@@ -120,8 +120,8 @@ class Intake(Part):
         repeated = [i.payout.payout_id for i in intents if i.payout.payout_id not in new]
         standing: dict[str, Payout] = {}
         if repeated:
-            rows = await self._database.fetch(_EXISTING, {"payout_ids": repeated})
-            standing = {row[0]: payout_of(row) for row in rows}
+            found = await self._database.fetch(_EXISTING, {"payout_ids": repeated})
+            standing = {row[0]: payout_of(row) for row in found}
         return [
             self._outcome(intent.payout, standing.get(intent.payout.payout_id))
             for intent in intents
