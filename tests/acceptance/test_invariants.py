@@ -11,7 +11,6 @@ import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aio_pika
 import pytest
 import pytest_asyncio
 
@@ -23,6 +22,7 @@ from tests.acceptance.test_callbacks import post, result, silent_payout
 from tests.acceptance.watched import (
     Scene,
     beats,
+    flood,
     refusing,
     resident_mib,
     stalled_books,
@@ -31,7 +31,6 @@ from tests.acceptance.watched import (
     waiting_commands,
     watched_world,
 )
-from tests.acceptance.world import World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.servers]
 
@@ -336,19 +335,3 @@ async def test_a_long_queue_does_not_grow_the_worker(scene: Scene) -> None:
     queue = await world.channel.get_queue("payouts.commands.default", ensure=False)
     await queue.purge()
     gateway.doors.set()
-
-
-async def flood(world: World, count: int) -> None:
-    """Publish a great many commands at once, without waiting for each to be confirmed."""
-    connection = await aio_pika.connect(world.amqp_url)
-    async with connection:
-        channel = await connection.channel(publisher_confirms=False)
-        exchange = await channel.get_exchange("payouts.commands", ensure=False)
-        body = b'{"payout_id": "flood-%d", "amount": "1.00", "msisdn": "254712345678"}'
-        for first in range(0, count, 1000):
-            await asyncio.gather(
-                *(
-                    exchange.publish(aio_pika.Message(body % n), routing_key="default")
-                    for n in range(first, min(first + 1000, count))
-                )
-            )

@@ -15,8 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import aiormq
 import asyncpg
 from aiohttp import web
+from aiormq.abc import ChannelFrame
+from pamqp import frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from ops.simulator.app import REQUEST_PATH
 from tests.acceptance.world import ROOT, Process, World, running_world
@@ -231,3 +237,29 @@ async def verified(world: World, run_id: str) -> dict[str, Any]:
     said, _ = await asyncio.wait_for(child.communicate(), 30)
     told: dict[str, Any] = json.loads(said)
     return {**told, "exit": child.returncode}
+
+
+async def flood(world: World, count: int) -> None:
+    """Return when very many commands have come to the default account's queue.
+
+    The library's publish costs more than RabbitMQ's part; here frames are made beforehand.
+    """
+    connection = await aiormq.connect(world.amqp_url)
+    try:
+        channel = await connection.channel(publisher_confirms=False)
+        assert isinstance(channel, aiormq.Channel)
+        body = b'{"payout_id": "flood-%06d", "amount": "1.00", "msisdn": "254712345678"}'
+        properties = Basic.Properties(content_type="application/json", delivery_mode=2)
+        publish = Basic.Publish(exchange="payouts.commands", routing_key="default")
+        header = ContentHeader(body_size=len(body % 0), properties=properties)
+        opening = b"".join(frame.marshal(one, channel.number) for one in (publish, header))
+        for first in range(0, count, 1000):
+            messages = (
+                opening + frame.marshal(ContentBody(body % n), channel.number)
+                for n in range(first, min(first + 1000, count))
+            )
+            payload = b"".join(messages)
+            await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
+        await channel.queue_declare("payouts.commands.default", passive=True)
+    finally:
+        await connection.close()
