@@ -22,7 +22,7 @@ from payouts.storage.migrate import check_schema
 from payouts.storage.parts import Context
 from payouts.storage.reading import PayoutsReader
 
-CONNECT_WITHIN_S = 10.0
+CONNECT_WITHIN_S = 5.0
 _CONFIRM_WITHIN_S = 30.0
 _POOL = 2
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import aio_pika
 
+from ops.cli.app import main
 from payouts.domain.commands import AccountRules, payout_of, validate
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import AccountName, TransactionId, WorkerId
@@ -49,11 +52,32 @@ class Ran:
         return json.loads(self.out)
 
 
-async def payouts(*arguments: str, environ: Mapping[str, str], answer: str | None = None) -> Ran:
-    """Runs `payouts` as a process of its own; nobody is at its keyboard.
+async def payouts(*arguments: str, environ: Mapping[str, str]) -> Ran:
+    """Runs `payouts` in this process, with just these settings; nobody is at its keyboard.
 
-    No number of a receiver may stand in what it says.
+    No number of a receiver may stand in what it says. One at a time: streams and environment
+    are the process's.
     """
+    return _checked(await asyncio.to_thread(_run, arguments, environ))
+
+
+def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> Ran:
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environ),
+        mock.patch.object(sys, "stdin", io.StringIO()),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        for name in [one for one in os.environ if one.startswith("PAYOUTS_")]:
+            if name not in environ:
+                del os.environ[name]
+        status = main(arguments)
+    return Ran(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+async def payouts_apart(*arguments: str, environ: Mapping[str, str]) -> Ran:
+    """Runs `payouts` as a process of its own, beside what the test does."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -61,18 +85,21 @@ async def payouts(*arguments: str, environ: Mapping[str, str], answer: str | Non
         *arguments,
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ},
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(60):
-            out, err = await process.communicate(answer.encode() if answer else None)
+            out, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    ran = Ran(status=process.returncode or 0, out=out.decode(), err=err.decode())
+    return _checked(Ran(status=process.returncode or 0, out=out.decode(), err=err.decode()))
+
+
+def _checked(ran: Ran) -> Ran:
     assert "712345" not in ran.out + ran.err, ran
     assert "Traceback" not in ran.err, ran.err
     return ran

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_bed import Ran, Worker, commands_in_queue, left_in_queue, payouts
+from cli_bed import Ran, Worker, commands_in_queue, left_in_queue, payouts, payouts_apart
 
 pytestmark = pytest.mark.servers
 
@@ -111,9 +111,8 @@ async def test_wait_follows_the_run_to_its_end(
     file: Path, sending: dict[str, str], worker: Worker, fails: bool, status: int
 ) -> None:
     """Exit 0 if all succeeded, 3 if one did not."""
-    waiting = asyncio.create_task(
-        send(file, "--yes", "--wait", "--json", "--deadline", "50", environ=sending)
-    )
+    arguments = ("--yes", "--wait", "--json", "--deadline", "50")
+    waiting = asyncio.create_task(payouts_apart("send", str(file), *arguments, environ=sending))
     await until_declared(sending["PAYOUTS_AMQP_URL"])
     for number, fields in enumerate(await commands_in_queue(sending["PAYOUTS_AMQP_URL"], 20)):
         payout = await worker.take(fields)
