@@ -154,8 +154,9 @@ class Submission:
             kind="answer",
             detail=f"{sending.tries} tries" if sending.tries > 1 else None,
         )
-        await self._write_down(payout, move)
+        # First, so that an account is paused before its refused payouts are seen at rest.
         await self.accounts.heed(payout.account, answer)
+        await self._write_down(payout, move)
 
     async def _send(self, payout: Payout, may_send: Callable[[], bool]) -> _Sending:
         sending = _Sending(answer=await self._send_once(payout, may_send))
