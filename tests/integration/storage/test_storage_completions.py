@@ -214,7 +214,7 @@ async def test_of_two_processes_with_the_same_results_one_applies_each(
 ) -> None:
     """M-PESA's repeats may reach two callback servers at once: one end, one event.
 
-    Proved by taking the sources out of the guard, and the trigger away.
+    Proved by letting ended states be sources.
     """
     wanted = names("p", 300)
     await asyncio.gather(*(bed.accepted(name) for name in wanted))

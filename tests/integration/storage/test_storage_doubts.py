@@ -78,7 +78,7 @@ async def test_two_proofs_apart_allow_the_same_id_again(bed: Bed) -> None:
 async def test_anything_less_is_no_proof(bed: Bed, asked: Sequence[datetime]) -> None:
     """Two answers that count, each after the grace and an interval apart, or nothing is sent.
 
-    Proved by taking each comparison out of `_COUNTS`, and the count out of `_PROVEN`.
+    Proved by taking the grace out of `_COUNTS`.
     """
     await bed.in_doubt("a")
     for at in asked:
@@ -86,6 +86,29 @@ async def test_anything_less_is_no_proof(bed: Bed, asked: Sequence[datetime]) ->
 
     assert await resend(bed) is None
     assert (await bed.standing("a")).state is State.IN_DOUBT
+
+
+async def test_an_answer_too_near_the_last_one_does_not_count(bed: Bed) -> None:
+    """The same look at the same moment, told twice, is one look.
+
+    Proved by taking the interval out of `_COUNTS`.
+    """
+    await bed.in_doubt("a")
+    await not_found(bed, FIRST)
+
+    assert (await not_found(bed, SECOND - seconds(0.001))).not_found_count == 1
+    assert (await not_found(bed, SECOND)).not_found_count == 2
+
+
+async def test_one_answer_is_no_proof_even_without_an_interval(bed: Bed) -> None:
+    """Two must count, whatever the settings are.
+
+    Proved by taking the count out of `_PROVEN`.
+    """
+    await bed.in_doubt("a")
+    await not_found(bed, FIRST)
+
+    assert await resend(bed, interval_s=0.0) is None
 
 
 async def test_the_guard_of_a_resend_counts_for_itself(bed: Bed) -> None:

@@ -233,13 +233,17 @@ async def test_a_statement_that_loses_a_deadlock_runs_again(bed: Bed) -> None:
     holder = await asyncpg.connect(bed.url)
     try:
         await holder.execute("SET deadlock_timeout = '1h'")  # So that it is the store that loses.
-        async with holder.transaction():
-            await holder.execute("LOCK TABLE timeline IN EXCLUSIVE MODE")
-            cancelling = asyncio.create_task(
-                bed.store.move(move("a", State.FAILED, State.RECEIVED, sent_at=None))
-            )
-            await waiting_backend(bed)  # It has the payout's row and waits for the timeline.
-            await holder.execute("SELECT FROM payouts WHERE payout_id = 'a' FOR UPDATE")
+        transaction = holder.transaction()
+        await transaction.start()
+        await holder.execute(
+            "INSERT INTO events VALUES (gen_random_uuid(), 'a', 'payout.failed', now())"
+        )
+        cancelling = asyncio.create_task(
+            bed.store.move(move("a", State.FAILED, State.RECEIVED, sent_at=None))
+        )
+        await waiting_backend(bed)  # It has the payout's row and waits for the event's key.
+        await holder.execute("SELECT FROM payouts WHERE payout_id = 'a' FOR UPDATE")
+        await transaction.rollback()
         moved = await cancelling
     finally:
         await holder.close()
