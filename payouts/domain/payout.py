@@ -63,7 +63,7 @@ TRANSITIONS: Final[Mapping[tuple[State, State], str]] = MappingProxyType(
         (State.ACCEPTED, State.SUCCEEDED): "the Result says that the money moved",
         (State.ACCEPTED, State.FAILED): "the Result says that it did not",
         (State.ACCEPTED, State.IN_DOUBT): "overdue, expired in the queue, or a mismatch",
-        (State.IN_DOUBT, State.ACCEPTED): "a late Response or a query says that it was taken",
+        (State.IN_DOUBT, State.ACCEPTED): "a query says that it was taken",
         (State.IN_DOUBT, State.SUBMITTING): "the same id is sent again, by policy and proof",
         (State.IN_DOUBT, State.WAITING): "a query says that the send was refused, retriably",
         (State.IN_DOUBT, State.SUCCEEDED): "a Result or a query says that the money moved",
