@@ -10,7 +10,7 @@ import sys
 from ops.cli.exits import Exit
 from ops.cli.screen import Screen
 from ops.demo import keeping, salaries
-from ops.demo.app import Demo, Options
+from ops.demo.app import NAME, Demo, Options
 from payouts.domain.errors import PayoutsError
 
 MOST = 20_000
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             ended = keeping.stop()
             screen.say(f"Ended {ended} processes." if ended else "Nothing was up.")
             return Exit.DONE
-        options = Options(keep=chosen.keep, payouts=chosen.payouts)
+        options = Options(keep=chosen.keep, payouts=chosen.payouts, name=chosen.name)
         return asyncio.run(_interruptible(Demo(options, screen)))
     except PayoutsError as error:
         screen.complain(str(error))
@@ -56,6 +56,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help=f"pay so many, 1 to {MOST:,}, instead of the shipped file's {salaries.SHIPPED:,}",
     )
+    parser.add_argument("--name", default=NAME, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if not 1 <= chosen.payouts <= MOST:
         parser.error(f"--payouts must be 1 to {MOST}")

@@ -35,10 +35,11 @@ _PLAIN: Final = ("TERM", "NO_COLOR", "COLUMNS", "COLORTERM", "HOME", "USER")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a person asked for."""
+    """What a person asked for; `name` is the folder under `.local/`, another one in tests."""
 
     keep: bool = False
     payouts: int = salaries.SHIPPED
+    name: str = NAME
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Demo:
         """Return the exit status: 0 if every payout ended and both books are equal."""
         async with AsyncExitStack() as stack:
             self.step("Starting a private RabbitMQ and a private PostgreSQL")
-            servers = await stack.enter_async_context(LocalStack(NAME))
+            servers = await stack.enter_async_context(LocalStack(self.options.name))
             self.step("Creating the schema: payouts db upgrade")
             await asyncio.to_thread(upgrade, servers.database_url)
             children = Children(servers.folder, keep=self.options.keep)
