@@ -93,8 +93,8 @@ async def test_every_send_of_a_payout_carries_its_one_id(
 ) -> None:
     """Invariant 2: after refusals, doubt, another worker, and even a lost database.
 
-    Proved by adding the attempt to the id on the wire, and by drawing it at random at intake:
-    the payouts are then sent under several ids, and paid twice.
+    Proved by adding the attempt to the id on the wire: nobody knows what is then asked about;
+    and by drawing a part of it at random: the payouts are sent under two ids, and paid twice.
     """
     numbers = ["00", "10", "14", "40", "52", "53"]
     ids = {str(command("", n)["amount"]): f"one-{n}" for n in range(len(numbers))}
