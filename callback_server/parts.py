@@ -42,6 +42,7 @@ class Parts:
             policies=settings.policies(),
             actor=actor,
             balances={},
+            refusals={},
         )
         self.handlers = Handlers(
             completions=self.completions,

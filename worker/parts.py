@@ -100,6 +100,7 @@ class Parts:
             policies=self.policies,
             actor=self.lease.actor,
             balances={},
+            refusals={},
         )
         return Reconciliation(
             store=adapters.store,

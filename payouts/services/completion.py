@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from payouts.domain.answers import QueueTimeout, Result
+from payouts.domain.code_types import CodeClass
 from payouts.domain.decisions import (
     End,
     Found,
@@ -55,6 +56,7 @@ class Completions:
     policies: Policies
     actor: str
     balances: dict[AccountName, int]
+    refusals: dict[AccountName, int]
 
     async def write_balances(self) -> int:
         """Write down the last utility balance heard of each account; return how many."""
@@ -151,7 +153,7 @@ class Completions:
             source=verdict.reason.source,
             code=result.code,
             klass=DISAGREES,
-            description="The Result's amount or receiver is not the payout's; a person must look.",
+            description="The Result's amount or receiver is not the payout's; it is asked about.",
         )
         await self._record_incident(
             IncidentKind.MISMATCH, result, payout, "the Result's amount or receiver differs"
@@ -294,6 +296,7 @@ class Completions:
         payout = outcome.payout
         if payout is None:
             return
+        await self._heed(payout.account, end)
         if result.utility_balance_minor is not None:
             self.balances[payout.account] = result.utility_balance_minor
         self.telemetry.emit(
@@ -313,6 +316,24 @@ class Completions:
             ).total_seconds(),
             conversation_id=payout.conversation_id,
         )
+
+    async def _heed(self, account: AccountName, end: End) -> None:
+        """Pause an account whose Results blame its configuration several times in a row.
+
+        Such a Result has failed its payout; without a pause a whole run would follow it.
+        """
+        if end.reason.klass != CodeClass.CONFIGURATION.value:
+            self.refusals.pop(account, None)
+            return
+        self.refusals[account] = self.refusals.get(account, 0) + 1
+        if self.refusals[account] != self.policies.refusal_limit:
+            return
+        reason = (
+            f"{self.policies.refusal_limit} Results in a row blame the configuration,"
+            f" the last with code {end.reason.code}"
+        )
+        await self.store.set_paused(account, paused=True, reason=reason, at=self.clock.now())
+        self.telemetry.emit(Signal.ACCOUNT_PAUSED, account=account, reason=reason)
 
     async def _record_incident(
         self, kind: IncidentKind, result: Result, payout: Payout | None, detail: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
@@ -24,6 +25,7 @@ from payouts.domain.decisions import (
     decide_answer,
     is_passing,
 )
+from payouts.domain.errors import StoreUnavailableError
 from payouts.domain.payout import Payout, State
 from payouts.domain.signals import Signal
 from payouts.ports import Clock, Gateway, Move, Pace, PayoutStore, Telemetry
@@ -165,6 +167,7 @@ class Submission:
             return sending
 
         async def another() -> Answer:
+            await self.pace.turn(payout.account)
             sending.tell(await self._send_once(payout, may_send))
             return sending.answer
 
@@ -176,7 +179,8 @@ class Submission:
             retry_error_callback=_last_outcome,
         )
         await self.clock.sleep(0.1 + 0.2 * self.jitter())
-        await retrying(another)
+        with suppress(StoreUnavailableError):  # No pace is kept: what was said stands.
+            await retrying(another)
         return sending
 
     def _worth_another(self, answer: Answer) -> bool:

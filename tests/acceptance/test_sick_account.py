@@ -61,6 +61,29 @@ async def test_three_configuration_refusals_pause_the_account_until_it_is_resume
         assert world.paid() == {one: ["150.50"] for one in ids}
 
 
+async def test_results_that_blame_the_configuration_pause_the_account(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """A locked initiator is told by Results; a few payouts fail, the run does not follow them."""
+    async with running_world(
+        amqp_url, database_url, tmp_path, PAYOUTS_CONCURRENCY="2", PAYOUTS_PREFETCH="2"
+    ) as world:
+        await started(world)
+        locked = {"rule": [{"when": {}, "do": "result_failed:2001"}]}
+        world.simulator.install_faults(json.dumps(locked))
+        await world.publish(*[command(f"locked-{n}", run_id="locked") for n in range(2000)])
+        await world.until(lambda: paused(world), "the account is paused")
+        worker = world.processes[1]
+
+        async def noticed() -> bool:
+            return "account.paused" in worker.said()
+
+        await world.until(noticed, "the worker has noticed")
+        known = await world.connection.fetchval("SELECT count(*) FROM payouts")
+        assert known < 1500
+        assert not world.paid()
+
+
 async def test_a_gateway_that_is_away_opens_the_circuit_and_nothing_is_lost(
     amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:
