@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -324,8 +325,14 @@ def _environ(
 async def _end(world: World) -> None:
     for connection in world.opened:
         await connection.close()
-    for process in world.processes:
-        if process.child.returncode is None:
-            process.kill()
-            await process.child.wait()
+    # Those that are asked write down their coverage; those that take long are not waited for.
+    running = [process for process in world.processes if process.child.returncode is None]
+    for process in running:
+        process.child.terminate()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(process.child.wait() for process in running))
+    for process in running:
+        process.kill()
+        await process.child.wait()
     await world.connection.close()
