@@ -117,7 +117,7 @@ def run_tests(folder: Path) -> tuple[Outcome, str]:
     began = time.monotonic()
     lines = []
     with subprocess.Popen(
-        _tool("coverage", "run", "-m", "pytest", colour),
+        _tool("coverage", "run", "-m", "pytest", colour, "--durations=12", "--durations-min=3"),
         cwd=PROJECT,
         env=environment,
         stdout=subprocess.PIPE,
