@@ -7,7 +7,6 @@ and rows hold personal data.
 from __future__ import annotations
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from payouts.domain.errors import (
     PayoutsError,
@@ -35,12 +34,6 @@ def translate(error: BaseException) -> PayoutsError:
     driver = _driver_error(error)
     if isinstance(driver, asyncpg.PostgresError):
         return _of_server(driver)
-    if isinstance(driver, asyncpg.DataError):
-        return StoreRefusedError("(a value does not fit its column)")
-    if isinstance(error, DBAPIError | OSError | TimeoutError | asyncpg.InterfaceError):
-        return StoreUnavailableError(f"({type(driver).__name__})")
-    if isinstance(error, SQLAlchemyError):
-        return StoreUnavailableError(f"({type(error).__name__})")
     return StoreUnavailableError(f"({type(driver).__name__})")
 
 

@@ -159,6 +159,23 @@ async def test_a_run_is_summed_up_by_state_and_reason(bed: Bed, reader: PayoutsR
     assert summary.ended_per_s >= 0
 
 
+async def test_the_gauges_show_what_is_open_and_waits(bed: Bed) -> None:
+    """Counts and sums of open payouts by account and state, and what else needs an eye."""
+    await bed.succeeded("a")
+    await bed.accepted("b")
+    await bed.in_doubt("c")
+    await bed.store.record_balance(ACCOUNT, minor=700, at=NOW)
+    await bed.store.record_incident(Incident(kind=IncidentKind.STUCK, at=NOW))
+
+    figures = await bed.store.figures()
+
+    assert figures.open_count == {("default", "accepted"): 1, ("default", "in_doubt"): 1}
+    assert figures.open_minor[("default", "in_doubt")] == 125_050
+    assert set(figures.oldest_doubt_s) == {("default",)}
+    assert (figures.unpublished, figures.incidents) == (1, {("stuck",): 1})
+    assert figures.balances_minor == {("default",): 700}
+
+
 async def test_the_books_balance_in_count_and_money(bed: Bed, reader: PayoutsReader) -> None:
     """Received is succeeded, failed and open, by currency; each end has its one event."""
     await bed.succeeded("a")
