@@ -266,8 +266,7 @@ async def running_world(
             )
         )
         certificate = folder / "gateway.pem"
-        pem = gateway.certificate_pem
-        certificate.write_bytes(pem if isinstance(pem, bytes) else pem.encode())
+        certificate.write_bytes(gateway.certificate_pem)
         port = free_port()
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))

@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from fixtures.mpesa.messages import NOW, account, response_message
-
 from payouts.domain.values import AccountName
 from payouts.mpesa.client import SoapGateway
 from payouts.mpesa.settings import Timeouts, TlsOptions
+from tests.fixtures.mpesa.messages import NOW, account, response_message
 
 Play = Callable[["Caller"], Awaitable[None]]
 QUICK = Timeouts(connect_s=2.0, total_s=5.0)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from fixtures.mpesa.messages import NOW, account, http, payout, record, response_message
 from gateway_bed import (
     ACCEPTED,
     QUICK,
@@ -34,6 +33,7 @@ from payouts.domain.values import AccountName, ConversationId, OriginatorConvers
 from payouts.mpesa import gate
 from payouts.mpesa.client import SoapGateway
 from payouts.mpesa.settings import Timeouts
+from tests.fixtures.mpesa.messages import NOW, account, http, payout, record, response_message
 
 
 async def test_an_accepted_request_gives_the_response_with_trimmed_ids() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import aiohttp
 import pytest
-from fixtures.mpesa.messages import envelope, payout, response_message
 from gateway_bed import ACCEPTED, SHORT, Caller, accept, always, client, raw_gateway
 
 from payouts.domain.answers import NotSent, NotSentCause, OutcomeUnknown, Response, UnknownCause
 from payouts.mpesa.gate import Passage
 from payouts.mpesa.outcomes import transport_outcome
+from tests.fixtures.mpesa.messages import envelope, payout, response_message
 
 
 async def test_a_connection_that_ends_before_the_request_is_read_is_unknown() -> None:

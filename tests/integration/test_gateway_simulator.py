@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fixtures.mpesa.messages import account, payout
 from gateway_bed import QUICK, always
 from simulator_bed import QUICK as QUICK_SIMULATOR
 from simulator_bed import Bed, bed
@@ -19,6 +18,7 @@ from payouts.domain.values import AccountName, OriginatorConversationId, PayoutI
 from payouts.mpesa.client import SoapGateway
 from payouts.mpesa.results import parse_result
 from payouts.mpesa.settings import DigestForm, HeaderNamespace, HeaderTime
+from tests.fixtures.mpesa.messages import account, payout
 
 DEFAULT = AccountName("default")
 

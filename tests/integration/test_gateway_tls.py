@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import trustme
-from fixtures.mpesa.messages import payout
 from gateway_bed import Caller, accept, always, client, raw_gateway
 
 from payouts.domain.answers import NotSent, NotSentCause, OutcomeUnknown, Response, UnknownCause
@@ -19,6 +18,7 @@ from payouts.domain.errors import SettingsError
 from payouts.domain.values import AccountName
 from payouts.mpesa.settings import TlsOptions
 from payouts.mpesa.tls import client_context
+from tests.fixtures.mpesa.messages import payout
 
 DEFAULT = AccountName("default")
 

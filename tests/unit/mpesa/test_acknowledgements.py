@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.mpesa.messages import API, SOAP
 from lxml import etree
 
 from payouts.mpesa.acknowledgements import (
@@ -17,6 +16,7 @@ from payouts.mpesa.responses import parse_response
 from payouts.mpesa.settings import AckNamespace
 from payouts.mpesa.soap import SoapFaultError
 from payouts.mpesa.wsdl import schema
+from tests.fixtures.mpesa.messages import API, SOAP
 
 RES = f"{{{API}/result}}"
 

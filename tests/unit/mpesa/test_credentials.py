@@ -7,11 +7,11 @@ import base64
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from fixtures.mpesa.messages import account, certificate_for, key_pair, pem
 
 from payouts.domain.errors import SettingsError
 from payouts.mpesa.credentials import security_credential, sp_password
 from payouts.mpesa.settings import DigestForm, TlsOptions
+from tests.fixtures.mpesa.messages import account, certificate_for, key_pair, pem
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,13 @@ from __future__ import annotations
 import base64
 
 import pytest
-from fixtures.mpesa.messages import (
+
+from payouts.domain.answers import BrokerRecord, Response
+from payouts.domain.errors import UnreadableMessageError
+from payouts.domain.values import OriginatorConversationId
+from payouts.mpesa.queries import parse_broker_record
+from payouts.mpesa.requests import Requests
+from tests.fixtures.mpesa.messages import (
     API,
     NOW,
     account,
@@ -17,12 +23,6 @@ from fixtures.mpesa.messages import (
     response_message,
     result_message,
 )
-
-from payouts.domain.answers import BrokerRecord, Response
-from payouts.domain.errors import UnreadableMessageError
-from payouts.domain.values import OriginatorConversationId
-from payouts.mpesa.queries import parse_broker_record
-from payouts.mpesa.requests import Requests
 
 ASKED = OriginatorConversationId("600100_ORG_p-1")
 SENT = Requests(account()).payment(payout(), NOW)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fixtures.mpesa.messages import NOW, SOAP, account, payout
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -20,6 +19,7 @@ from payouts.mpesa.envelope import REQUEST_NS
 from payouts.mpesa.requests import Requests
 from payouts.mpesa.settings import DigestForm, HeaderNamespace, HeaderTime
 from payouts.mpesa.wsdl import schema
+from tests.fixtures.mpesa.messages import NOW, SOAP, account, payout
 
 QUERY_ID = OriginatorConversationId("600100_ORG-q1_p-1")
 # Everything that XML 1.0 can carry; the rest is refused.

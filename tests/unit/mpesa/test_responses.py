@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.mpesa.messages import carried, response, response_message
 
 from payouts.domain.answers import Response
 from payouts.domain.values import ConversationId, OriginatorConversationId
 from payouts.mpesa.responses import parse_response
+from tests.fixtures.mpesa.messages import carried, response, response_message
 
 
 def test_an_acceptance_is_read_with_its_ids() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.mpesa.messages import API, SOAP, carried, envelope, result, result_message
 
 from payouts.domain.answers import Result, TransactionStatus
 from payouts.domain.errors import UnreadableMessageError
 from payouts.domain.values import ConversationId, OriginatorConversationId, TransactionId
 from payouts.mpesa.results import parse_result
+from tests.fixtures.mpesa.messages import API, SOAP, carried, envelope, result, result_message
 
 IDS = {
     "OriginatorConversationID": "600100_ORG_p-1",

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
 import pytest
-from fixtures.mpesa.messages import API, SOAP, carried, envelope, response, response_message, result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,15 @@ from payouts.mpesa.responses import parse_response
 from payouts.mpesa.results import parse_result
 from payouts.mpesa.soap import SoapFaultError, inner_document
 from payouts.mpesa.timeouts import parse_queue_timeout
+from tests.fixtures.mpesa.messages import (
+    API,
+    SOAP,
+    carried,
+    envelope,
+    response,
+    response_message,
+    result,
+)
 
 Parser = Callable[[bytes], object]
 PARSERS: list[Parser] = [parse_response, parse_result, parse_queue_timeout, parse_broker_record]

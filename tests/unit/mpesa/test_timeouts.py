@@ -6,11 +6,11 @@ import base64
 import textwrap
 
 import pytest
-from fixtures.mpesa.messages import envelope, payout
 
 from payouts.domain.answers import QueueTimeout
 from payouts.domain.errors import UnreadableMessageError
 from payouts.mpesa.timeouts import parse_queue_timeout
+from tests.fixtures.mpesa.messages import envelope, payout
 
 NS = "http://www.csapi.org/schema/timeoutnotification/data/v1_0/local"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import zeep
-from fixtures.mpesa.messages import API, payout, result
 from lxml import etree
 from zeep.transports import Transport
 
@@ -21,6 +20,7 @@ from payouts.mpesa.results import parse_result
 from payouts.mpesa.settings import AckNamespace
 from payouts.mpesa.timeouts import parse_queue_timeout
 from payouts.mpesa.wsdl import SCHEMAS, queue_timeout_wsdl, result_wsdl, schema
+from tests.fixtures.mpesa.messages import API, payout, result
 
 ADDRESS = 'http://127.0.0.1:8310/mpesa/result?a=1&b="2"'
 
