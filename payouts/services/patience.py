@@ -34,6 +34,10 @@ class Patience:
         except StoreUnavailableError:
             began = self._clock.monotonic()
             self._telemetry.emit(Signal.STORE_AWAY, doing=doing)
+
+        async def again() -> T:  # tenacity awaits only what is an async function itself.
+            return await write()
+
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(StoreUnavailableError),
             wait=wait_random_exponential(multiplier=0.05, max=self._cap_s),
@@ -41,7 +45,7 @@ class Patience:
             reraise=True,
         )
         await self._clock.sleep(0.05)
-        outcome: T = await retrying(write)
+        outcome: T = await retrying(again)
         seconds = self._clock.monotonic() - began
         self._telemetry.emit(Signal.STORE_BACK, doing=doing, seconds=seconds)
         return outcome
