@@ -6,7 +6,7 @@ Nothing here acts; the services carry decisions out as guarded transitions in th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -144,11 +144,24 @@ def decide_answer(
 ) -> Decision:
     """Return what the answer to a submission means for the payout.
 
-    Only a code that the table calls conclusive fails a payout (design.md §2, 3).
+    Only a code that the table calls conclusive fails a payout (design.md §2, 3), and a refusal
+    proves nothing about an earlier send that is still in doubt: a payout sent again by policy
+    stays in doubt.
     """
     until = at + timedelta(
         seconds=growing_s(policies.retry_first_s, policies.retry_cap_s, payout.attempts - 1, jitter)
     )
+    decision = _decide_send(answer, at=at, until=until, policies=policies)
+    resends = policies.ambiguous is Ambiguous.RESEND
+    if resends and payout.state is State.SUBMITTING and payout.doubt_since is not None:
+        if isinstance(decision, Wait | Fail):
+            return Doubt(next_action_at=until, reason=decision.reason)
+        if isinstance(decision, Doubt):  # Each further send is later than the one before.
+            return replace(decision, next_action_at=until)
+    return decision
+
+
+def _decide_send(answer: Answer, *, at: datetime, until: datetime, policies: Policies) -> Decision:
     match answer:
         case NotSent():
             reason = Reason(

@@ -37,6 +37,9 @@ from payouts.services.lease import Lease
 from payouts.services.submission import move_of, name_of
 
 NOT_FOUND_ENOUGH = 2
+# What these say cannot become better by sending once more: an earlier send arrived, or this one
+# is refused for good.
+_ASK_AFTER = frozenset({CodeClass.DUPLICATE.value, CodeClass.REFUSED_FINAL.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +96,7 @@ class Reconciliation:
 
     async def _send_again(self, payout: Payout) -> Payout | None:
         """Claim the payout for another send under its own id; the store decides if it may."""
-        arrived = payout.reason is not None and payout.reason.klass == CodeClass.DUPLICATE.value
-        by_policy = self.policies.ambiguous is Ambiguous.RESEND and not arrived
+        by_policy = self.policies.ambiguous is Ambiguous.RESEND and not _ask_first(payout)
         if not by_policy and payout.not_found_count < NOT_FOUND_ENOUGH:
             return None
         return await self.store.resend(
@@ -198,3 +200,12 @@ class Reconciliation:
         moved = await self.store.move(move)
         self.completions.relay.offer(moved.event)
         return Found.UNDER_WAY if isinstance(decision, Accept) else Found.ENDED
+
+
+def _ask_first(payout: Payout) -> bool:
+    """Tell whether what is known of a payout in doubt speaks against sending it by policy."""
+    reason = payout.reason
+    if reason is None:
+        return False
+    # A Result, whatever it says, proves that a send arrived.
+    return reason.source is ReasonSource.RESULT or reason.klass in _ASK_AFTER
