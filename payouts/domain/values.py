@@ -24,6 +24,7 @@ ORGANISATION_PATTERN: Final = re.compile(r"[A-Za-z0-9]{1,32}")
 AMOUNT_PATTERN: Final = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,2}))?")
 KENYA_MSISDN: Final = r"254(7|1)[0-9]{8}"
 
+_QUERY_ID: Final = re.compile(r"[^_]+_[A-Za-z0-9]+-q[0-9]+_")
 _VISIBLE_HEAD = 4
 _VISIBLE_TAIL = 4
 
@@ -96,3 +97,8 @@ def query_id_for(
     """
     second = int(asked_at.timestamp())
     return OriginatorConversationId(f"{shortcode}_{organisation}-q{second}_{payout_id}")
+
+
+def is_query_id(identifier: str) -> bool:
+    """Tell whether an id is of `query_id_for`'s form: about a question, never about a payment."""
+    return _QUERY_ID.match(identifier) is not None

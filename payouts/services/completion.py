@@ -21,7 +21,7 @@ from payouts.domain.decisions import (
 )
 from payouts.domain.payout import OPEN, TRANSITIONS, Payout, Reason, ReasonSource, State
 from payouts.domain.signals import Signal
-from payouts.domain.values import AccountName
+from payouts.domain.values import AccountName, is_query_id
 from payouts.ports import (
     Clock,
     Completion,
@@ -70,6 +70,11 @@ class Completions:
         self, result: Result, *, source: ReasonSource = ReasonSource.RESULT
     ) -> None:
         """Apply a Result to the payout or the query that it names, whenever it comes."""
+        own = result.originator_conversation_id
+        if own is not None and is_query_id(own):
+            # Its code is about the question, whatever payment its ConversationID may name.
+            await self._take_answer(result)
+            return
         verdict = decide_result(result, source)
         if isinstance(verdict, End) and not result.amount_unreadable:
             outcome = await self.store.complete(self._completion(result, verdict))
@@ -84,6 +89,10 @@ class Completions:
         if payout is not None:
             await self._take_other(result, verdict, payout)
             return
+        await self._take_answer(result)
+
+    async def _take_answer(self, result: Result) -> None:
+        """Apply a Result that names no payout: of a query, or of nothing that is known."""
         query = await self.store.find_query(
             result.originator_conversation_id, result.conversation_id
         )
