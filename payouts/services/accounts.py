@@ -55,6 +55,10 @@ class Accounts:
         """Tell whether this account may take commands and send."""
         return self._standings[name].open.is_set()
 
+    def is_paused(self, name: AccountName) -> bool:
+        """Tell whether nothing more may be sent for this account until a person resumes it."""
+        return self._standings[name].status.paused
+
     async def until_open(self, name: AccountName, *, within_s: float) -> bool:
         """Wait a moment for an account to open; tell whether it is."""
         try:
@@ -115,6 +119,7 @@ class Accounts:
             )
 
     async def _count_refusal(self, name: AccountName, code: str) -> None:
+        at = self._clock.now()  # The same in each try, or a lost answer would count twice.
         status = await self._patience.until_durable(
             "count a refusal",
             lambda: self._store.count_refusal(
@@ -122,7 +127,7 @@ class Accounts:
                 limit=self._policies.refusal_limit,
                 reason=f"{self._policies.refusal_limit} configuration refusals in a row,"
                 f" the last with code {code}",
-                at=self._clock.now(),
+                at=at,
             ),
         )
         if status.paused:  # Only `refresh` reopens: answers to counts may come out of order.

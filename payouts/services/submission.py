@@ -122,15 +122,19 @@ class Submission:
         """Send a payout in state `submitting` that this worker owns, until it is written down.
 
         The intent must be durable already. Passing refusals are tried again at once, a bounded
-        number of times; everything else is decided by what the answer proves. `may_send` and
-        the lease are asked at the last instant before each request's first byte.
+        number of times; everything else is decided by what the answer proves. `may_send`, the
+        lease and the account are asked at the last instant before each request's first byte.
         """
         began = self.clock.monotonic()
         waited = (self.clock.now() - payout.created_at).total_seconds()
         owner = payout.owner
-        sending = await self._send(
-            payout, lambda: owner == self.lease.owner and self.lease.holds() and may_send()
-        )
+
+        def still_may() -> bool:
+            # A pause holds back what waited for its turn, too: it saves a lock of the initiator.
+            mine = owner == self.lease.owner and self.lease.holds()
+            return mine and not self.accounts.is_paused(payout.account) and may_send()
+
+        sending = await self._send(payout, still_may)
         answer = sending.answer
         at = self.clock.now()
         kind, code = name_of(answer)
