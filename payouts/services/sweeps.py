@@ -68,6 +68,12 @@ class SweepLoops:
         except PayoutsError as error:
             self._telemetry.emit(Signal.SWEEP_FAILED, sweep=sweep.name, error=type(error).__name__)
             return 0
+        except Exception as error:  # noqa: BLE001 - a defect is told, and the loop goes on
+            self._telemetry.emit(Signal.SWEEP_FAILED, sweep=sweep.name, error=type(error).__name__)
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"the sweep {sweep.name} failed", "exception": error}
+            )
+            return 0
         if count:
             self._telemetry.emit(Signal.SWEEP_DONE, sweep=sweep.name, count=count)
         return count
