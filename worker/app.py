@@ -191,6 +191,7 @@ async def _drain(
     telemetry.emit(Signal.PROCESS_DRAINING, process=MODULE, in_flight=len(parts.pool.in_flight))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.drain_s - LAST_EVENTS_S / 2
+    parts.pool.close()
     await asyncio.gather(
         *(consumer.stop(grace_s=settings.drain_s / 2) for consumer in consumers.values())
     )

@@ -69,12 +69,13 @@ class CommandHandler:
         try:
             await self.pace.turn(self.rules.name)
             # The account may have been paused while the command waited for its turn.
-            outcome = await self.intake.take(
-                command, self.rules, send=self.accounts.is_open(self.rules.name)
-            )
-            if isinstance(outcome, Taken) and outcome.submit:
-                self.pool.start(outcome.payout, has_turn=True)
-                handed_over = True
+            with self.pool.expecting(command.payout_id):
+                outcome = await self.intake.take(
+                    command, self.rules, send=self.accounts.is_open(self.rules.name)
+                )
+                if isinstance(outcome, Taken) and outcome.submit:
+                    self.pool.start(outcome.payout, has_turn=True)
+                    handed_over = True
             return outcome
         finally:
             if not handed_over:

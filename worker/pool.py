@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,17 +30,39 @@ class Pool:
         self._slots = asyncio.Semaphore(concurrency)
         self._free = concurrency
         self._tasks: dict[PayoutId, asyncio.Task[None]] = {}
+        self._expected: Counter[PayoutId] = Counter()
         self._revoked: dict[PayoutId, datetime] = {}
+        self._closing = False
 
     @property
     def free(self) -> int:
-        """How many slots nobody has."""
-        return self._free
+        """How many slots nobody has; none once the pool takes no more from the sweeps."""
+        return 0 if self._closing else self._free
+
+    @property
+    def closing(self) -> bool:
+        """Whether the sweeps may bring nothing more."""
+        return self._closing
 
     @property
     def in_flight(self) -> list[PayoutId]:
-        """The payouts that this process is sending."""
-        return list(self._tasks)
+        """The payouts that this process is sending, or about to send."""
+        return [*self._tasks, *self._expected]
+
+    @contextmanager
+    def expecting(self, payout_id: PayoutId) -> Iterator[None]:
+        """Count a payout as in flight while its intent is written down, however long that takes.
+
+        An intent whose commit was not heard of is written again until it is; meanwhile the sweep
+        of orphans must not take the row, which is about to be sent, for one that nobody knows.
+        """
+        self._expected[payout_id] += 1
+        try:
+            yield
+        finally:
+            self._expected[payout_id] -= 1
+            if not self._expected[payout_id]:
+                del self._expected[payout_id]
 
     async def take_slot(self) -> None:
         """Wait for a slot; `start` or `give_back` must follow."""
@@ -83,10 +107,17 @@ class Pool:
                 {"message": f"sending {payout_id} failed", "exception": task.exception()}
             )
 
+    def close(self) -> None:
+        """Take nothing more from the sweeps: what they would start now would be cut off."""
+        self._closing = True
+
     async def drain(self, timeout_s: float) -> int:
         """Wait for what is in flight; return how many were left, `submitting`, to the sweep."""
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=timeout_s)
+        self.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while self._tasks and (left_s := deadline - loop.time()) > 0:
+            await asyncio.wait(list(self._tasks.values()), timeout=left_s)
         left = list(self._tasks.values())
         for task in left:
             task.cancel()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from payouts.domain.decisions import Policies
+from payouts.domain.payout import Payout
 from payouts.domain.values import AccountName
 from payouts.messaging.consumer import CommandConsumer
 from payouts.ports import Clock, Pace, PayoutStore
@@ -79,7 +81,7 @@ class WorkerSweeps:
     async def ask_doubts(self) -> int:
         """Ask about payouts in doubt; send the same id again where that is proved safe."""
         accounts = self.accounts.open_accounts()
-        if not accounts:
+        if not accounts or self.pool.closing:
             return 0
         now = self.clock.now()
         payouts = await self.store.claim_doubts(
@@ -88,18 +90,26 @@ class WorkerSweeps:
             until=now + timedelta(seconds=self.policies.query_interval_s),
             limit=DUE_AT_ONCE,
         )
-        for payout in payouts:
-            await self.pool.take_slot()
-            again = None
-            try:
-                await self.pace.turn(payout.account)
-                again = await self.reconciliation.settle(payout)
-            finally:
-                if again is None:
-                    self.pool.give_back()
-            if again is not None:
-                self.pool.start(again, has_turn=True)
+        # Side by side: one question that is answered late, or cannot be asked, holds no other up.
+        settled = await asyncio.gather(
+            *(self._settle(payout) for payout in payouts), return_exceptions=True
+        )
+        for failure in settled:
+            if isinstance(failure, BaseException):
+                raise failure
         return len(payouts)
+
+    async def _settle(self, payout: Payout) -> None:
+        await self.pool.take_slot()
+        again = None
+        try:
+            await self.pace.turn(payout.account)
+            again = await self.reconciliation.settle(payout)
+        finally:
+            if again is None:
+                self.pool.give_back()
+        if again is not None:
+            self.pool.start(again, has_turn=True)
 
     async def find_orphans(self) -> int:
         """Doubt rows that say this worker is sending them while it is not."""
