@@ -146,7 +146,12 @@ class Scene:
 async def watched_world(
     amqp_url: str, database_url: str, folder: Path, **settings: str
 ) -> AsyncIterator[Scene]:
-    """Give a running product that is watched, with one worker and a downstream."""
+    """Give a running product that is watched and quick to ask, with one worker, a downstream."""
+    settings = {
+        "PAYOUTS_QUERY_INTERVAL_S": "0.5",
+        "PAYOUTS_NOT_FOUND_GRACE_S": "0.5",
+        **settings,
+    }
     async with (
         running_world(amqp_url, database_url, folder, simulator=None, **settings) as world,
         watched_gateway(world.simulator.url, database_url) as gateway,
