@@ -23,6 +23,7 @@ from payouts.storage.parts import Context
 from payouts.storage.reading import PayoutsReader
 
 CONNECT_WITHIN_S = 5.0
+READ_WITHIN_S = 600.0  # Large books take their time to add up.
 _CONFIRM_WITHIN_S = 30.0
 _POOL = 2
 
@@ -51,7 +52,9 @@ async def open_books(url: SecretStr) -> AsyncIterator[Books]:
         StoreUnavailableError: it does not answer.
         SchemaError: `payouts db upgrade` is due.
     """
-    database = Database(create_engine(url.get_secret_value(), pool_size=_POOL))
+    database = Database(
+        create_engine(url.get_secret_value(), pool_size=_POOL, command_timeout_s=READ_WITHIN_S)
+    )
     try:
         await check_schema(database.engine)
         context = Context(database=database, clock=SystemClock())
