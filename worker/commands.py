@@ -64,7 +64,7 @@ class CommandHandler:
         # written down as `received` and nothing follows it.
         if not await self.accounts.until_open(self.rules.name, within_s=CLOSED_FOR_S):
             return await self.intake.take(command, self.rules, send=False)
-        await self.pool.take_slot()
+        await self.pool.take_slot(self.rules.name)
         handed_over = False
         try:
             await self.pace.turn(self.rules.name)
@@ -79,7 +79,7 @@ class CommandHandler:
             return outcome
         finally:
             if not handed_over:
-                self.pool.give_back()
+                self.pool.give_back(self.rules.name)
 
     async def _put_aside(self, delivery: Delivery, aside: PutAside) -> None:
         await self.dead_letters.put(delivery, reason=aside.reason, detail=aside.detail)

@@ -63,7 +63,7 @@ class Parts:
             list(self.rules), store, adapters.gateway, clock, telemetry, self.policies
         )
         self.patience = Patience(clock, telemetry)
-        self.pool = Pool(self._submission(), adapters.pace, settings.concurrency)
+        self.pool = Pool(self._submission(), adapters.pace, settings.concurrency, list(self.rules))
         self.intake = Intake(
             store=store,
             relay=self.relay,

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+from payouts.domain.commands import DEFAULT_ACCOUNT
 from payouts.domain.payout import Payout
-from payouts.domain.values import PayoutId
+from payouts.domain.values import AccountName, PayoutId
 from payouts.ports import Pace
 from payouts.services.submission import Submission
 
@@ -20,24 +21,33 @@ REVOKED_FOR: Final = timedelta(hours=1)
 class Pool:
     """Runs submissions side by side, never more than `concurrency` (PAYOUTS_CONCURRENCY).
 
+    The accounts share the slots evenly, so that a slow one never stands in the way of another
+    (contract.md §1).
+
     A slot is taken before a payout's intent is written, so that what is in the database as
     `submitting` is about to be sent, and RabbitMQ keeps the rest (back-pressure).
     """
 
-    def __init__(self, submission: Submission, pace: Pace, concurrency: int) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        pace: Pace,
+        concurrency: int,
+        accounts: Sequence[AccountName] = (DEFAULT_ACCOUNT,),
+    ) -> None:
         self._submission = submission
         self._pace = pace
-        self._slots = asyncio.Semaphore(concurrency)
-        self._free = concurrency
+        share = max(1, concurrency // len(accounts))
+        self._slots = {name: asyncio.Semaphore(share) for name in accounts}
+        self._free = dict.fromkeys(accounts, share)
         self._tasks: dict[PayoutId, asyncio.Task[None]] = {}
         self._expected: Counter[PayoutId] = Counter()
         self._revoked: dict[PayoutId, datetime] = {}
         self._closing = False
 
-    @property
-    def free(self) -> int:
-        """How many slots nobody has; none once the pool takes no more from the sweeps."""
-        return 0 if self._closing else self._free
+    def free(self, account: AccountName) -> int:
+        """How many of an account's slots nobody has; none once the pool is closing."""
+        return 0 if self._closing else self._free[account]
 
     @property
     def closing(self) -> bool:
@@ -64,21 +74,21 @@ class Pool:
             if not self._expected[payout_id]:
                 del self._expected[payout_id]
 
-    async def take_slot(self) -> None:
+    async def take_slot(self, account: AccountName) -> None:
         """Wait for a slot; `start` or `give_back` must follow."""
-        await self._slots.acquire()
-        self._free -= 1
+        await self._slots[account].acquire()
+        self._free[account] -= 1
 
-    def give_back(self) -> None:
+    def give_back(self, account: AccountName) -> None:
         """Return a slot that was not used."""
-        self._free += 1
-        self._slots.release()
+        self._free[account] += 1
+        self._slots[account].release()
 
     def start(self, payout: Payout, *, has_turn: bool) -> None:
         """Send a payout in the slot that was taken for it; without a turn it waits for one."""
         task = asyncio.create_task(self._send(payout, has_turn=has_turn))
         self._tasks[payout.payout_id] = task
-        task.add_done_callback(lambda done: self._finish(payout.payout_id, done))
+        task.add_done_callback(lambda done: self._finish(payout, done))
 
     def revoke(self, payout_ids: Sequence[PayoutId], at: datetime) -> None:
         """Hold back what was claimed before `at`: the sweep has taken it to `in_doubt`."""
@@ -97,10 +107,11 @@ class Pool:
             await self._pace.turn(payout.account)
         await self._submission.submit(payout, may_send=lambda: self.may_send(payout))
 
-    def _finish(self, payout_id: PayoutId, task: asyncio.Task[None]) -> None:
+    def _finish(self, payout: Payout, task: asyncio.Task[None]) -> None:
+        payout_id = payout.payout_id
         if self._tasks.get(payout_id) is task:
             del self._tasks[payout_id]
-        self.give_back()
+        self.give_back(payout.account)
         if not task.cancelled() and task.exception() is not None:
             # The row stays `submitting`; the sweep of orphans takes it to `in_doubt`.
             asyncio.get_running_loop().call_exception_handler(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from payouts.domain.decisions import Policies
 from payouts.domain.payout import Payout
@@ -23,6 +23,8 @@ from worker.pool import Pool
 BATCH: Final = 200
 DUE_AT_ONCE: Final = 20
 ORPHANED_AFTER_S: Final = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,55 +61,56 @@ class WorkerSweeps:
 
     async def submit_due(self) -> int:
         """Send `received` and `waiting` payouts whose time has come, as slots allow."""
-        accounts = self.accounts.open_accounts()
-        limit = min(DUE_AT_ONCE, self.pool.free)
-        if not accounts or limit < 1:
+        claims = [self._submit_due(name) for name in self.accounts.open_accounts()]
+        return sum(await _all_done(claims))
+
+    async def _submit_due(self, account: AccountName) -> int:
+        limit = min(DUE_AT_ONCE, self.pool.free(account))
+        if limit < 1:
             return 0
         for _ in range(limit):
-            await self.pool.take_slot()
+            await self.pool.take_slot(account)
         claimed = 0
         try:
             payouts = await self.store.claim_due(
-                self.lease.owner, accounts, now=self.clock.now(), limit=limit
+                self.lease.owner, [account], now=self.clock.now(), limit=limit
             )
             for payout in payouts:
                 self.pool.start(payout, has_turn=False)
                 claimed += 1
         finally:
             for _ in range(limit - claimed):
-                self.pool.give_back()
+                self.pool.give_back(account)
         return claimed
 
     async def ask_doubts(self) -> int:
         """Ask about payouts in doubt; send the same id again where that is proved safe."""
-        accounts = self.accounts.open_accounts()
-        if not accounts or self.pool.closing:
+        if self.pool.closing:
             return 0
+        asked = [self._ask_doubts(name) for name in self.accounts.open_accounts()]
+        return sum(await _all_done(asked))
+
+    async def _ask_doubts(self, account: AccountName) -> int:
         now = self.clock.now()
         payouts = await self.store.claim_doubts(
-            accounts,
+            [account],
             now=now,
             until=now + timedelta(seconds=self.policies.query_interval_s),
             limit=DUE_AT_ONCE,
         )
         # Side by side: one question that is answered late, or cannot be asked, holds no other up.
-        settled = await asyncio.gather(
-            *(self._settle(payout) for payout in payouts), return_exceptions=True
-        )
-        for failure in settled:
-            if isinstance(failure, BaseException):
-                raise failure
+        await _all_done([self._settle(payout) for payout in payouts])
         return len(payouts)
 
     async def _settle(self, payout: Payout) -> None:
-        await self.pool.take_slot()
+        await self.pool.take_slot(payout.account)
         again = None
         try:
             await self.pace.turn(payout.account)
             again = await self.reconciliation.settle(payout)
         finally:
             if again is None:
-                self.pool.give_back()
+                self.pool.give_back(payout.account)
         if again is not None:
             self.pool.start(again, has_turn=True)
 
@@ -146,3 +149,14 @@ class WorkerSweeps:
             else:
                 await consumer.pause()
         return closed
+
+
+async def _all_done(work: Sequence[Coroutine[None, None, T]]) -> list[T]:
+    """Return all outcomes once all are done; then the first failure is raised."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    done: list[T] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        done.append(outcome)
+    return done

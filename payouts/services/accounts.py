@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from payouts.domain.answers import Answer, NotSent, NotSentCause
+from payouts.domain.answers import Answer, NotSent, NotSentCause, Response
 from payouts.domain.code_types import CodeClass, Side
 from payouts.domain.codes import lookup
 from payouts.domain.decisions import Policies
@@ -15,11 +16,15 @@ from payouts.domain.values import AccountName
 from payouts.ports import AccountStatus, Clock, Gateway, PayoutStore, Telemetry
 from payouts.services.patience import Patience
 
+CUT_FIRST_S: Final = 1.0
+CUT_CAP_S: Final = 60.0
+
 
 @dataclass(slots=True)
 class _Standing:
     status: AccountStatus
     failures: int = 0
+    cuts: int = 0
     cut_since: float | None = None
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -28,7 +33,8 @@ class Accounts:
     """Knows for each account whether commands may be taken and requests sent.
 
     Three configuration refusals in a row, over all workers, pause an account in the database;
-    a run of connection failures opens this worker's circuit, which closes by probing
+    a run of connection failures, or of answers that leave the outcome open, opens this worker's
+    circuit, which closes by probing, after rests that grow until an answer is understood
     (design.md §3, "A sick account").
     """
 
@@ -92,7 +98,9 @@ class Accounts:
         closed = 0
         for name in self.cut_off():
             standing = self._standings[name]
-            if await self._gateway.probe(name):
+            rest_s = min(CUT_CAP_S, CUT_FIRST_S * 2.0 ** (standing.cuts - 1))
+            rested = self._clock.monotonic() - (standing.cut_since or 0.0) >= rest_s
+            if rested and await self._gateway.probe(name):
                 began = standing.cut_since or self._clock.monotonic()
                 standing.cut_since, standing.failures = None, 0
                 self._set_open(standing)
@@ -108,10 +116,14 @@ class Accounts:
             if answer.cause is not NotSentCause.FENCED:
                 self._count_failure(name, standing)
             return
-        standing.failures = 0
-        klass = lookup(Side.RESPONSE, answer.code).klass if hasattr(answer, "code") else None
+        klass = lookup(Side.RESPONSE, answer.code).klass if isinstance(answer, Response) else None
+        if klass is None or klass is CodeClass.AMBIGUOUS:
+            # A gateway that answers rubbish must not turn the whole queue into doubt.
+            self._count_failure(name, standing)
+            return
+        standing.failures = standing.cuts = 0
         if klass is CodeClass.CONFIGURATION:
-            await self._count_refusal(name, str(getattr(answer, "code", "")))
+            await self._count_refusal(name, answer.code if isinstance(answer, Response) else "")
         elif klass is CodeClass.ACCEPTED and standing.status.refusals:
             standing.status = AccountStatus(name=name, paused=standing.status.paused)
             await self._patience.until_durable(
@@ -141,6 +153,7 @@ class Accounts:
         standing.failures += 1
         if standing.failures >= self._policies.circuit_failures and standing.cut_since is None:
             standing.cut_since = self._clock.monotonic()
+            standing.cuts += 1
             standing.open.clear()
             self._telemetry.emit(Signal.CIRCUIT_OPENED, account=name, failures=standing.failures)
 

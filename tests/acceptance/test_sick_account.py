@@ -106,6 +106,59 @@ async def test_a_gateway_that_is_away_opens_the_circuit_and_nothing_is_lost(
         assert all(paid == ["150.50"] for paid in world.paid().values())
 
 
+async def test_a_gateway_that_answers_rubbish_does_not_turn_the_queue_into_doubt(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """Answers that nobody understands open the circuit; later all is paid once.
+
+    Proved by resetting the count at such answers: all 600 are in doubt within seconds.
+    """
+    async with running_world(
+        amqp_url, database_url, tmp_path, PAYOUTS_CONCURRENCY="20", PAYOUTS_PREFETCH="20"
+    ) as world:
+        await started(world)
+        rubbish = {"rule": [{"when": {}, "do": "html_page_before"}]}
+        world.simulator.install_faults(json.dumps(rubbish))
+        ids = [f"rubbish-{n}" for n in range(600)]
+        await world.publish(*[command(one) for one in ids])
+        worker = world.processes[1]
+
+        async def cut_three_times() -> bool:
+            return worker.said().count("circuit.opened") >= 3
+
+        await world.until(cut_three_times, "the circuit opens again and again")
+        assert await world.connection.fetchval("SELECT count(*) FROM payouts") < 300
+        world.simulator.install_faults(REFUSE_NONE)
+        await world.all_ended(ids, within_s=90)
+        assert world.paid() == {one: ["150.50"] for one in ids}
+
+
+async def test_a_slow_account_does_not_stand_in_the_way_of_another(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """Contract §1: while one account crawls at 1/s, another is paid at once."""
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text(
+        '[default]\ntps = 1\n\n[loans]\nshortcode = "600001"\norganisation = "LOANS"\n'
+    )
+    async with running_world(
+        amqp_url,
+        database_url,
+        tmp_path,
+        simulator={"short_codes": ("600000", "600001")},
+        PAYOUTS_ACCOUNTS_FILE=str(accounts),
+        PAYOUTS_CONCURRENCY="10",
+    ) as world:
+        await started(world)
+        await world.publish(*[command(f"slow-{n}") for n in range(60)])
+        await world.ended("slow-0")
+        ids = [f"quick-{n}" for n in range(30)]
+        await world.publish(*[command(one, account="loans") for one in ids], account="loans")
+        await world.all_ended(ids, within_s=30)
+        slow = [one for one in world.events if one.startswith("slow-") and world.events[one]]
+        assert len(slow) < 45
+
+
 async def test_the_pace_holds_over_two_workers(
     amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import cast
 
+from payouts.domain.commands import DEFAULT_ACCOUNT
 from payouts.domain.payout import Payout, State
 from payouts.domain.values import (
     AccountName,
@@ -66,7 +67,7 @@ async def test_what_is_being_written_down_counts_as_in_flight() -> None:
     sending = _Sending()
     pool = Pool(cast("Submission", sending), _NoPace(), 2)
     one, two = PayoutId("one"), PayoutId("two")
-    await pool.take_slot()
+    await pool.take_slot(DEFAULT_ACCOUNT)
     with pool.expecting(one), pool.expecting(one):
         with pool.expecting(two):
             assert set(pool.in_flight) == {one, two}
@@ -85,14 +86,14 @@ async def test_a_drain_waits_for_what_began_during_it_and_brings_nothing_more() 
     """
     sending = _Sending()
     pool = Pool(cast("Submission", sending), _NoPace(), 3)
-    await pool.take_slot()
-    await pool.take_slot()
+    await pool.take_slot(DEFAULT_ACCOUNT)
+    await pool.take_slot(DEFAULT_ACCOUNT)
     drained = asyncio.create_task(pool.drain(5))
     pool.start(payout("one"), has_turn=True)
     await sending.first.wait()  # The drain, which came first, waits by now.
     assert pool.closing
     pool.start(payout("two"), has_turn=True)
-    assert pool.free == 0
+    assert pool.free(DEFAULT_ACCOUNT) == 0
     sending.end.set()
     assert await drained == 0
     assert sending.begun == ["one", "two"]
