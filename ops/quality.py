@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -113,11 +114,15 @@ def run_tests(folder: Path) -> tuple[Outcome, str]:
         # With this, coverage's own start-up file measures each Python process that a test starts.
         "COVERAGE_PROCESS_START": str(PROJECT / "pyproject.toml"),
     }
-    colour = "--color=yes" if sys.stdout.isatty() else "--color=auto"
+    options = ["--color=yes" if sys.stdout.isatty() else "--color=auto"]
+    options += ["--durations=12", "--durations-min=3"]
+    if find_spec("xdist") is not None:
+        # Tests wait more than they compute. Each process has servers of its own: a slot for each.
+        options += ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
     began = time.monotonic()
     lines = []
     with subprocess.Popen(
-        _tool("coverage", "run", "-m", "pytest", colour, "--durations=12", "--durations-min=3"),
+        _tool("coverage", "run", "-m", "pytest", *options),
         cwd=PROJECT,
         env=environment,
         stdout=subprocess.PIPE,
