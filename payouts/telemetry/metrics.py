@@ -29,16 +29,16 @@ class SignalMetrics:
     does every new combination once a metric has its full number of series.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry(auto_describe=True)
-        self._gauges = {gauge: _gauge(gauge, self.registry) for gauge in Gauge}
+    def __init__(self, collectors: CollectorRegistry | None = None) -> None:
+        self.collectors = collectors or CollectorRegistry(auto_describe=True)
+        self._gauges = {gauge: _gauge(gauge, self.collectors) for gauge in Gauge}
         made: dict[str, MetricWrapperBase] = {
             gauge.value: metric for gauge, metric in self._gauges.items()
         }
         self._series: dict[Signal, list[_Series]] = {signal: [] for signal in Signal}
         for row in ROWS:
             if row.name not in made:
-                made[row.name] = _metric(row, self.registry)
+                made[row.name] = _metric(row, self.collectors)
             self._series[row.signal].append(_Series(row, made[row.name]))
 
     def wants(self, signal: Signal) -> bool:
@@ -64,7 +64,7 @@ class SignalMetrics:
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return prometheus.generate_latest(self.registry)
+        return prometheus.generate_latest(self.collectors)
 
 
 class _Series:
@@ -113,19 +113,19 @@ def _move_of(child: MetricWrapperBase) -> Move:
     raise TypeError("This kind of metric is not known.")
 
 
-def _metric(row: Row, registry: CollectorRegistry) -> MetricWrapperBase:
+def _metric(row: Row, collectors: CollectorRegistry) -> MetricWrapperBase:
     labels: Iterable[str] = row.labels
     match row.kind:
         case Kind.COUNTER:
-            return prometheus.Counter(row.name, row.meaning, labels, registry=registry)
+            return prometheus.Counter(row.name, row.meaning, labels, registry=collectors)
         case Kind.HISTOGRAM:
             return prometheus.Histogram(
-                row.name, row.meaning, labels, registry=registry, buckets=BUCKETS[row.name]
+                row.name, row.meaning, labels, registry=collectors, buckets=BUCKETS[row.name]
             )
         case Kind.GAUGE:
             raise ValueError(f"{row.name} is not among GAUGES")
 
 
-def _gauge(gauge: Gauge, registry: CollectorRegistry) -> prometheus.Gauge:
+def _gauge(gauge: Gauge, collectors: CollectorRegistry) -> prometheus.Gauge:
     facts = GAUGES[gauge]
-    return prometheus.Gauge(gauge.value, facts.meaning, facts.labels, registry=registry)
+    return prometheus.Gauge(gauge.value, facts.meaning, facts.labels, registry=collectors)

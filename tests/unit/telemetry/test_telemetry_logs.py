@@ -142,4 +142,4 @@ def test_a_process_opens_its_telemetry_in_one_step(
     assert out == ""
     line = json.loads(err)
     assert (line["event"], line["process"], line["owner"]) == ("lease.lost", "worker", 3)
-    assert metrics.registry.get_sample_value("payouts_leases_lost_total") == 1
+    assert metrics.collectors.get_sample_value("payouts_leases_lost_total") == 1

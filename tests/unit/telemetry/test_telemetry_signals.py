@@ -70,7 +70,7 @@ def test_a_signal_counts_by_its_labels() -> None:
         fanout.emit(
             Signal.PAYOUT_SUBMITTED, account=account, answer="response", code="0", seconds=0.02
         )
-    value = metrics.registry.get_sample_value
+    value = metrics.collectors.get_sample_value
     labels = {"account": "salaries", "answer": "response", "code": "0"}
     assert value("payouts_requests_total", labels) == 2
     timed = {"account": "salaries", "answer": "response"}
@@ -85,9 +85,13 @@ def test_a_pause_is_seen_as_long_as_it_lasts() -> None:
     metrics = SignalMetrics()
     fanout = Fanout([metrics])
     fanout.emit(Signal.ACCOUNT_PAUSED, account="default", reason="refused")
-    assert metrics.registry.get_sample_value("payouts_account_paused", {"account": "default"}) == 1
+    assert (
+        metrics.collectors.get_sample_value("payouts_account_paused", {"account": "default"}) == 1
+    )
     fanout.emit(Signal.ACCOUNT_RESUMED, account="default")
-    assert metrics.registry.get_sample_value("payouts_account_paused", {"account": "default"}) == 0
+    assert (
+        metrics.collectors.get_sample_value("payouts_account_paused", {"account": "default"}) == 0
+    )
 
 
 def test_gauges_are_set_and_replaced() -> None:
@@ -97,7 +101,7 @@ def test_gauges_are_set_and_replaced() -> None:
     metrics.gauge(Gauge.CONNECTED, 1, what="rabbitmq")
     metrics.replace(Gauge.OPEN, {("default", "waiting"): 3, ("default", "in_doubt"): 1})
     metrics.replace(Gauge.OPEN, {("default", "waiting"): 2})
-    value = metrics.registry.get_sample_value
+    value = metrics.collectors.get_sample_value
     assert value("payouts_requests_in_flight", {}) == 7
     assert value("payouts_connected", {"what": "rabbitmq"}) == 1
     assert value("payouts_open", {"account": "default", "state": "waiting"}) == 2
@@ -121,7 +125,7 @@ def test_the_number_of_series_is_bounded() -> None:
         fanout.emit(Signal.RESULT_RECEIVED, payout_id="p", code=f"code-{number}")
     counts = [
         sample.value
-        for family in metrics.registry.collect()
+        for family in metrics.collectors.collect()
         for sample in family.samples
         if sample.name == "payouts_results_total"
     ]
@@ -134,7 +138,7 @@ def test_an_odd_label_becomes_other(value: str) -> None:
     """Neither a person's number nor a text of the gateway's becomes a label."""
     metrics = SignalMetrics()
     Fanout([metrics]).emit(Signal.RESULT_RECEIVED, payout_id="p", code=value)
-    assert metrics.registry.get_sample_value("payouts_results_total", {"code": "other"}) == 1
+    assert metrics.collectors.get_sample_value("payouts_results_total", {"code": "other"}) == 1
 
 
 def test_a_field_that_is_not_documented_is_left_out() -> None:
@@ -179,6 +183,6 @@ def test_a_subscriber_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) 
     for _ in range(50):
         fanout.emit(Signal.PAYOUT_STUCK, payout_id="p-secret", account="default")
     assert fanout.failures == 50
-    assert metrics.registry.get_sample_value("payouts_stuck_total", {"account": "default"}) == 50
+    assert metrics.collectors.get_sample_value("payouts_stuck_total", {"account": "default"}) == 50
     assert len(caplog.records) == 10
     assert "p-secret" not in caplog.text
