@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -117,10 +116,7 @@ def run_tests(folder: Path) -> tuple[Outcome, str]:
         "COVERAGE_PROCESS_START": str(PROJECT / "pyproject.toml"),
     }
     options = ["--color=yes" if sys.stdout.isatty() else "--color=auto"]
-    options += ["--durations=12", "--durations-min=3"]
-    if find_spec("xdist") is not None:
-        # Tests wait more than they compute. Each process has servers of its own: a slot for each.
-        options += ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
+    options += [*SIDE_BY_SIDE, "--durations=12", "--durations-min=3"]
     began = time.monotonic()
     lines = []
     with subprocess.Popen(
