@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,6 +19,7 @@ import aio_pika
 import aiohttp
 import asyncpg
 
+from ops.local.processes import free_ports
 from ops.simulator.app import Simulator, running_simulator
 from ops.simulator.settings import SimulatorSettings
 
@@ -27,10 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, and that no outgoing connection will be given."""
+    return free_ports(1)[0]
 
 
 @dataclass(kw_only=True)
