@@ -78,9 +78,11 @@ async def test_a_drained_worker_leaves_nothing_in_doubt(
         ids = [f"drain-{n}" for n in range(300)]
         slow = {"rule": [{"when": {}, "do": ["slow_answer", "result_late"]}]}
         world.simulator.install_faults(json.dumps(slow))
-        await world.publish(*[command(one) for one in ids])
+        # The first is on its way for a second only; publishing all may take longer.
+        publishing = asyncio.create_task(world.publish(*[command(one) for one in ids]))
         await world.in_state("drain-0", "submitting")
         assert await worker.stop() == 0
+        await publishing
         doubtful = await world.connection.fetchval(
             "SELECT count(*) FROM payouts WHERE state IN ('submitting', 'in_doubt')"
         )
