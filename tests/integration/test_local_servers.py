@@ -38,6 +38,11 @@ sys.stdin.read()
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
     """Gives a folder for stacks; pytest's own are closed to the user that PostgreSQL runs as."""
+    for old in default_root().glob("of-test-*"):  # Of a run that was killed.
+        if not processes.alive(int(old.name.rpartition("-")[2])):
+            for slot in old.glob("*/"):
+                take_down(slot.name, root=old)
+            shutil.rmtree(old)
     root = default_root() / f"of-test-{os.getpid()}"
     root.mkdir(parents=True)
     yield root
