@@ -83,7 +83,6 @@ class Wait:
     reason: Reason
     sent: bool  # False: not even a byte left; the payout counts as never submitted by this try.
     configuration: bool = False
-    throttled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +198,7 @@ def _decide_response(
                 reason=reason,
             )
         case CodeClass.REFUSED_RETRY if row.proves_unpaid:
-            return Wait(until=until, reason=reason, sent=True, throttled=True)
+            return Wait(until=until, reason=reason, sent=True)
         case CodeClass.CONFIGURATION if row.proves_unpaid:
             return Wait(until=until, reason=reason, sent=True, configuration=True)
         case CodeClass.REFUSED_FINAL if row.proves_unpaid:
