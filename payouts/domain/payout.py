@@ -131,6 +131,9 @@ class Payout:
     first_not_found_at: datetime | None = None
     last_not_found_at: datetime | None = None
     completed_at: datetime | None = None
+    retry_of: PayoutId | None = None  # Set: a second submission, asked for by a person.
+    held: str | None = None  # Set: why nothing is sent for it; asking and Results go on.
+    ask_now: bool = False  # A person wants it asked about, whatever the policy says.
 
     def __repr__(self) -> str:
         """Name the payout without its receiver, so that no log ever carries a number."""

@@ -99,6 +99,26 @@ def query_id_for(
     return OriginatorConversationId(f"{shortcode}_{organisation}-q{second}_{payout_id}")
 
 
+def retry_ids_for(
+    first_id: OriginatorConversationId, payout_id: PayoutId, number: int
+) -> tuple[PayoutId, OriginatorConversationId]:
+    """Return the payout id and the wire's id of a payout's submission `number` (2 = the second).
+
+    Both name the payout that they are of. The hyphen after the organisation keeps the wire's id
+    apart from every first id, as `query_id_for` does.
+
+    Args:
+        first_id: the OriginatorConversationID of the first submission.
+        payout_id: the payout id of the first submission.
+        number: which submission this is, from 2.
+    """
+    prefix = first_id.removesuffix(f"_{payout_id}")
+    return (
+        PayoutId(f"{payout_id}-r{number}"),
+        OriginatorConversationId(f"{prefix}-r{number}_{payout_id}"),
+    )
+
+
 def is_query_id(identifier: str) -> bool:
     """Tell whether an id is of `query_id_for`'s form: about a question, never about a payment."""
     return _QUERY_ID.match(identifier) is not None

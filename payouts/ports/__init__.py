@@ -4,10 +4,19 @@ Adapters (`storage`, `mpesa`, `messaging`, `telemetry`) fulfil these; so do the 
 Every method may be called concurrently; adapters gather calls into batches (design.md §4).
 """
 
+from payouts.ports.orders import (
+    Action,
+    AuditCheck,
+    AuditEntry,
+    Carried,
+    Order,
+    Orders,
+)
 from payouts.ports.records import (
     AccountStatus,
     Completion,
     CompletionOutcome,
+    Exposure,
     Heartbeat,
     Incident,
     IncidentKind,
@@ -17,6 +26,7 @@ from payouts.ports.records import (
     Moved,
     Query,
     Recorded,
+    Returned,
 )
 from payouts.ports.store import (
     Outbox,
@@ -32,10 +42,15 @@ from payouts.ports.world import (
 
 __all__ = [
     "AccountStatus",
+    "Action",
+    "AuditCheck",
+    "AuditEntry",
+    "Carried",
     "Clock",
     "Completion",
     "CompletionOutcome",
     "EventPublisher",
+    "Exposure",
     "Gateway",
     "Heartbeat",
     "Incident",
@@ -44,10 +59,13 @@ __all__ = [
     "IntentOutcome",
     "Move",
     "Moved",
+    "Order",
+    "Orders",
     "Outbox",
     "Pace",
     "PayoutStore",
     "Query",
     "Recorded",
+    "Returned",
     "Telemetry",
 ]

@@ -128,7 +128,7 @@ class IncidentKind(StrEnum):
     CONTRADICTION = "contradiction"  # A Result contradicts an ended payout.
     MISMATCH = "mismatch"  # A Result's amount or receiver is not the payout's.
     UNMATCHED = "unmatched"  # A Result for an id that nobody knows.
-    STUCK = "stuck"  # In doubt for longer than the gateway can be asked.
+    STUCK = "stuck"  # Open for too long: nothing that runs by itself will settle it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,3 +172,22 @@ class AccountStatus:
     refusals: int = 0
     pace: float | None = None
     utility_balance_minor: int | None = None
+    balance_at: datetime | None = None
+    cut_off_workers: int = 0  # How many living workers have their circuit open.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What an account may still lose: its last known balance, and what is sent but not ended."""
+
+    name: AccountName
+    utility_balance_minor: int | None
+    at_risk_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A payout that came back after a restore, with a Result that had come while it was gone."""
+
+    payout: Payout
+    incident: Incident

@@ -19,6 +19,7 @@ from payouts.ports.records import (
     AccountStatus,
     Completion,
     CompletionOutcome,
+    Exposure,
     Heartbeat,
     Incident,
     Intent,
@@ -26,6 +27,7 @@ from payouts.ports.records import (
     Move,
     Moved,
     Query,
+    Returned,
 )
 
 
@@ -43,6 +45,11 @@ class PayoutStore(Protocol):
 
         Called again after StoreUnavailableError with the same intent it answers NEW if the row
         is still exactly this intent's (same owner, claimed_at, attempt and state).
+
+        An intent to send is written down as `received` instead, in the same statement, while
+        its account or its run is paused, and held (`payout.held` says why) if a Result has come
+        for its id already (a restore) or if it looks like a repeat of another payout; the
+        outcome's payout tells. A payout that has ended gets its event unpublished again.
         """
         ...
 
@@ -83,11 +90,29 @@ class PayoutStore(Protocol):
     async def claim_due(
         self, owner: WorkerId, accounts: Sequence[AccountName], *, now: datetime, limit: int
     ) -> Sequence[Payout]:
-        """Move due `received` and `waiting` payouts of unpaused accounts to `submitting`.
+        """Move due `received` and `waiting` payouts to `submitting`.
 
-        Sets owner, claimed_at, attempts + 1. Expired unsent ones (`not_after <= now`,
-        `submitted_at` null) end as failed, class `expired`, with their event, in the same
-        statement; they are not returned.
+        Sets owner, claimed_at, attempts + 1. Left alone is what is held, what expired unsent,
+        and what belongs to a paused account or a paused run.
+        """
+        ...
+
+    async def expire_unsent(self, *, now: datetime, limit: int, actor: str) -> Sequence[Event]:
+        """End what expired unsent, of all accounts, paused or not; return the events.
+
+        Expired unsent: `received` or `waiting`, `not_after <= now`, `submitted_at` null.
+        """
+        ...
+
+    async def find_returned(self, *, limit: int) -> Sequence[Returned]:
+        """Return open payouts for which a Result came while nobody knew them (a restore)."""
+        ...
+
+    async def record_stuck(self, *, before: datetime, limit: int) -> Sequence[Payout]:
+        """Keep one incident for each payout that stands still since `before`, and return those.
+
+        Standing still: created before, and held, `waiting`, or `in_doubt` with nothing planned;
+        or of an account that no living worker serves. Each payout is told once.
         """
         ...
 
@@ -149,6 +174,10 @@ class PayoutStore(Protocol):
         """
         ...
 
+    async def record_sighting(self, payout_id: PayoutId, *, seen_at: datetime, actor: str) -> None:
+        """Forget counted *not found*: the gateway has shown that it knows the payout in doubt."""
+        ...
+
     async def postpone(self, payout_id: PayoutId, *, next_action_at: datetime | None) -> None:
         """Set when an in-doubt payout is looked at again; None leaves it to a person."""
         ...
@@ -168,13 +197,18 @@ class PayoutStore(Protocol):
 
         The guard is in the statement: two counted *not found*, each `grace_s` after the last
         send and `interval_s` apart, and not queued; or `by_policy` (PAYOUTS_AMBIGUOUS=resend).
+        Never while it is held, or its account or run is paused.
         """
         ...
 
     # Workers and accounts.
-    async def enlist(self, name: str) -> WorkerId: ...
+    async def enlist(self, name: str, *, accounts: Sequence[AccountName] = ()) -> WorkerId:
+        """Return a number that no other worker has had; `accounts` are those that it serves."""
+        ...
 
-    async def beat(self, owner: WorkerId) -> Heartbeat: ...
+    async def beat(self, owner: WorkerId, *, cut_off: Sequence[AccountName] = ()) -> Heartbeat:
+        """Tell that the worker lives, and of which accounts its circuit is open."""
+        ...
 
     async def retire(self, owner: WorkerId) -> None: ...
 
@@ -197,6 +231,19 @@ class PayoutStore(Protocol):
     ) -> AccountStatus: ...
 
     async def record_balance(self, name: AccountName, *, minor: int, at: datetime) -> None: ...
+
+    async def exposures(self, names: Sequence[AccountName]) -> Sequence[Exposure]:
+        """Return for each account what its balance was last, and the sum that is on its way."""
+        ...
+
+    # Suspects: commands that came back so often that one of them may be poison.
+    async def begin_suspect(self, key: str, *, at: datetime) -> int:
+        """Write down that this command is tried alone, and how often it had been begun before."""
+        ...
+
+    async def clear_suspect(self, key: str) -> None:
+        """Forget a suspect: it was handled to the end."""
+        ...
 
 
 class Outbox(Protocol):
