@@ -42,6 +42,10 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "first_not_found_at": "when the first of them was asked",
         "last_not_found_at": "when the last of them was asked",
         "completed_at": "when it ended",
+        "held": "why nothing is sent for it; null: not held",
+        "ask_now": "a person or a restore wants it asked about first",
+        "retry_of": "the submission before this one",
+        "repeat_watched": "repeats of it are looked for",
     },
     "timeline": {
         "payout": "`payouts.id`",
@@ -93,6 +97,8 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "heartbeat_at": "when it was last heard of, by the database's clock",
         "dead_at": "when it was declared dead",
         "retired_at": "when it gave its number back",
+        "accounts": "which accounts it serves",
+        "cut_off": "of which of them its circuit is open",
     },
     "accounts": {
         "name": "the account's name",
@@ -107,5 +113,26 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "raised_at": "when it was last raised",
         "utility_balance_minor": "the balance that a Result last told, in cents",
         "balance_at": "when",
+        "ask_first_until": "until then new payouts are asked about before they are sent",
+    },
+    "paused_runs": {
+        "run_id": "a run of which nothing is sent",
+        "reason": "why",
+        "paused_at": "since when",
+    },
+    "suspects": {
+        "key": "the digest of a command that came back often",
+        "begun": "how often it was tried alone",
+        "begun_at": "when last",
+    },
+    "audit": {
+        "number": "1, 2, 3, without a gap",
+        "at": "when",
+        "operator": "who",
+        "action": "what was ordered",
+        "subject": "the payout, run, account or dead letter",
+        "reason": "why, in the operator's words; may hold personal data",
+        "details": "further facts",
+        "hash": "of this line and the hash of the line before",
     },
 }

@@ -17,7 +17,11 @@ PATH: Final = "docs/reference/database.md"
 PURPOSES: Final[Mapping[str, str]] = {
     "payouts_conversation_id_idx": "a Result that names only M-PESA's ConversationID",
     "payouts_due_idx": "the sweep of due payouts",
-    "payouts_expiring_idx": "the same sweep: what expired unsent",
+    "payouts_expiring_idx": "the sweep of what expired unsent",
+    "payouts_ask_first_idx": "what a restore wants asked about before it is sent",
+    "payouts_held_idx": "what is held, of a run or of all",
+    "payouts_retry_of_key": "one further submission per submission: unique",
+    "payouts_repeat_idx": "repeats, where they are watched for",
     "payouts_overdue_idx": "the sweep of overdue Results",
     "payouts_doubts_idx": "the sweep of doubts",
     "payouts_owner_idx": "the sweeps of what dead workers left, and of orphans",
@@ -32,6 +36,7 @@ PURPOSES: Final[Mapping[str, str]] = {
     "incidents_at_idx": "incidents, newest first",
     "incidents_payout_idx": "the incidents of a payout",
     "incidents_unmatched_idx": "a Result that came before its payout was there",
+    "audit_subject_idx": "who ordered what about a payout",
     "workers_living_idx": "who is still alive",
 }
 

@@ -72,6 +72,13 @@ TRANSITIONS: Final[Mapping[tuple[State, State], str]] = MappingProxyType(
 )
 
 
+# Why a payout is held, where a program holds it; operators' holds name the operator.
+HELD_RUN: Final = "its run is paused"
+HELD_RETURNED: Final = "a Result came for it before its command"
+HELD_CONTRADICTED: Final = "a late Result contradicts the end of an earlier submission"
+HELD_REPEAT: Final = "same receiver and amount as"  # ... the payout that follows.
+
+
 def sources_of(target: State) -> frozenset[State]:
     """Return the states from which `target` may be entered."""
     return frozenset(source for source, entered in TRANSITIONS if entered is target)

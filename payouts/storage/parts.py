@@ -15,12 +15,17 @@ from payouts.storage.rows import completion_event_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Args of every part: `show_progress` writes progress events too, `show_msisdn` unmasks."""
+    """Args of every part: `show_progress` writes progress events too, `show_msisdn` unmasks.
+
+    `repeat_window_s`: for how long a payout to the same receiver with the same amount is held
+    as a suspicious repeat; 0: never.
+    """
 
     database: Database
     clock: Clock
     show_progress: bool = False
     show_msisdn: bool = False
+    repeat_window_s: float = 0.0
 
 
 class Part:

@@ -44,6 +44,9 @@ STANDING_COLUMNS: Final = (
     "first_not_found_at",
     "last_not_found_at",
     "completed_at",
+    "held",
+    "ask_now",
+    "retry_of",
 )
 PAYOUT_COLUMNS: Final = CONTENT_COLUMNS + STANDING_COLUMNS
 WIDTH: Final = len(PAYOUT_COLUMNS)
@@ -106,6 +109,9 @@ def payout_of(row: Sequence[Any]) -> Payout:
         first_not_found_at=row[30],
         last_not_found_at=row[31],
         completed_at=row[32],
+        held=row[33],
+        ask_now=row[34],
+        retry_of=row[35],
     )
 
 

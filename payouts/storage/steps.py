@@ -79,7 +79,9 @@ _ENTER: Final = """
             THEN p.first_not_found_at END,
         last_not_found_at = CASE WHEN m.to_state IN ('succeeded', 'failed')
             THEN p.last_not_found_at END,
-        completed_at = CASE WHEN m.to_state IN ('succeeded', 'failed') THEN m.at END
+        completed_at = CASE WHEN m.to_state IN ('succeeded', 'failed') THEN m.at END,
+        held = CASE WHEN m.to_state NOT IN ('succeeded', 'failed') THEN p.held END,
+        ask_now = p.ask_now AND m.to_state = 'in_doubt'
     FROM m
     WHERE {join} AND {guard}
     RETURNING p.id, {columns}, p.came_from, m.at AS step_at, m.actor, m.kind, m.detail,

@@ -41,7 +41,13 @@ class PostgresStore(
     """
 
     def __init__(
-        self, url: str, clock: Clock, *, show_progress: bool = False, show_msisdn: bool = False
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        show_progress: bool = False,
+        show_msisdn: bool = False,
+        repeat_window_s: float = 0.0,
     ) -> None:
         self.database = Database(create_engine(url))
         super().__init__(
@@ -50,6 +56,7 @@ class PostgresStore(
                 clock=clock,
                 show_progress=show_progress,
                 show_msisdn=show_msisdn,
+                repeat_window_s=repeat_window_s,
             )
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -73,6 +74,14 @@ PAYOUTS: Final = Table(
     Column("first_not_found_at", _INSTANT),
     Column("last_not_found_at", _INSTANT),
     Column("completed_at", _INSTANT),
+    # Why nothing is sent for it; asking and Results go on.
+    Column("held", Text),
+    # A person, or a restore, wants it asked about before anything else.
+    Column("ask_now", Boolean, nullable=False, server_default=text("false")),
+    # The submission before this one, if a person asked for another.
+    Column("retry_of", Text),
+    # Whether it was looked at for repeats, and is found by the next that looks.
+    Column("repeat_watched", Boolean, nullable=False, server_default=text("false")),
     UniqueConstraint("payout_id", name="payouts_payout_id_key"),
     UniqueConstraint("originator_conversation_id", name="payouts_originator_conversation_id_key"),
     CheckConstraint("amount_minor > 0", name="payouts_amount_positive"),
@@ -121,6 +130,9 @@ PAYOUTS: Final = Table(
         " AND (not_found_count > 0) = (last_not_found_at IS NOT NULL)",
         name="payouts_not_found_counted",
     ),
+    CheckConstraint(
+        "completed_at IS NULL OR (held IS NULL AND NOT ask_now)", name="payouts_ended_is_not_held"
+    ),
     # A Result that names only a ConversationID (`complete`, `find_by_conversation`).
     Index(
         "payouts_conversation_id_idx",
@@ -132,9 +144,32 @@ PAYOUTS: Final = Table(
         "payouts_due_idx",
         "account",
         "next_action_at",
-        postgresql_where=text("state IN ('received', 'waiting')"),
+        postgresql_where=text("state IN ('received', 'waiting') AND held IS NULL AND NOT ask_now"),
     ),
-    # `claim_due`: what expired unsent.
+    # `mark_overdue`: what a restore wants asked about before it is sent.
+    Index(
+        "payouts_ask_first_idx",
+        "next_action_at",
+        postgresql_where=text("state IN ('received', 'waiting') AND ask_now"),
+    ),
+    # `find_returned`, `payouts list --held`, and releasing a run.
+    Index("payouts_held_idx", "run_id", "id", postgresql_where=text("held IS NOT NULL")),
+    # `retry`: a payout has one submission after another.
+    Index(
+        "payouts_retry_of_key",
+        "retry_of",
+        unique=True,
+        postgresql_where=text("retry_of IS NOT NULL"),
+    ),
+    # `record_intent`, where repeats are watched for.
+    Index(
+        "payouts_repeat_idx",
+        "msisdn",
+        "amount_minor",
+        "created_at",
+        postgresql_where=text("repeat_watched"),
+    ),
+    # `expire_unsent`.
     Index(
         "payouts_expiring_idx",
         "not_after",
@@ -249,7 +284,7 @@ INCIDENTS: Final = Table(
     Index("incidents_at_idx", "at"),
     # `PayoutsReader.incidents` of one payout.
     Index("incidents_payout_idx", "payout_id", postgresql_where=text("payout_id IS NOT NULL")),
-    # `find_unmatched`: a Result that came before its payout (a restore).
+    # `record_intent`, `find_returned`: a Result that came before its payout (a restore).
     Index(
         "incidents_unmatched_idx",
         "originator_conversation_id",
@@ -266,6 +301,8 @@ WORKERS: Final = Table(
     Column("heartbeat_at", _INSTANT, nullable=False),
     Column("dead_at", _INSTANT),
     Column("retired_at", _INSTANT),
+    Column("accounts", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("cut_off", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     # `mark_abandoned`: who is still alive.
     Index(
         "workers_living_idx",
@@ -289,7 +326,42 @@ ACCOUNTS: Final = Table(
     Column("raised_at", _INSTANT),
     Column("utility_balance_minor", BigInteger),
     Column("balance_at", _INSTANT),
+    Column("ask_first_until", _INSTANT),
     CheckConstraint("refusals >= 0", name="accounts_refusals_counted"),
     CheckConstraint("pace > 0", name="accounts_pace_positive"),
     CheckConstraint("paused = (paused_at IS NOT NULL)", name="accounts_pause_is_dated"),
+)
+
+PAUSED_RUNS: Final = Table(
+    "paused_runs",
+    METADATA,
+    Column("run_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("paused_at", _INSTANT, nullable=False),
+)
+
+SUSPECTS: Final = Table(
+    "suspects",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("begun", Integer, nullable=False),
+    Column("begun_at", _INSTANT, nullable=False),
+    CheckConstraint("begun > 0", name="suspects_begun_counted"),
+)
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _INSTANT, nullable=False),
+    Column("operator", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("hash", Text, nullable=False),
+    CheckConstraint("number > 0", name="audit_number_counted"),
+    CheckConstraint("operator <> '' AND reason <> ''", name="audit_names_somebody"),
+    # `payouts show`: who ordered what about a payout.
+    Index("audit_subject_idx", "subject"),
 )
