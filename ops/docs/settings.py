@@ -11,7 +11,13 @@ from pydantic.fields import FieldInfo
 
 from ops.docs.sections import filled, table
 from payouts.domain.values import format_amount
-from payouts.settings import CallbackSettings, DatabaseSettings, SendSettings, WorkerSettings
+from payouts.settings import (
+    CallbackSettings,
+    DatabaseSettings,
+    ReconcileSettings,
+    SendSettings,
+    WorkerSettings,
+)
 from payouts.settings.accounts import AccountSettings, RuleSettings
 from payouts.settings.groups import (
     AdminSettings,
@@ -24,6 +30,7 @@ from payouts.settings.groups import (
     LogSettings,
     PolicySettings,
     ProcessSettings,
+    StatementSettings,
     StoreSettings,
     variable_of,
 )
@@ -44,11 +51,13 @@ SECTIONS: Final[dict[str, tuple[type[Group], ...]]] = {
     "account": (RuleSettings, AccountSettings),
     "worker": (IntakeSettings, GatewaySettings),
     "callback": (CallbackServerSettings,),
+    "statement": (StatementSettings,),
 }
 READERS: Final[dict[str, tuple[type[Group], ...]]] = {
     "worker": (WorkerSettings, AccountSettings),
     "callback server": (CallbackSettings,),
     "`payouts send`": (SendSettings, RuleSettings),
+    "`payouts reconcile FILE`": (ReconcileSettings,),
     "other commands": (DatabaseSettings,),
 }
 

@@ -15,6 +15,7 @@ from payouts.settings.groups import AckNamespaceName, LogFormat, LogLevel
 from payouts.settings.processes import (
     CallbackSettings,
     DatabaseSettings,
+    ReconcileSettings,
     SendSettings,
     WorkerSettings,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "HeaderTimeName",
     "LogFormat",
     "LogLevel",
+    "ReconcileSettings",
     "RuleSettings",
     "SendSettings",
     "WorkerSettings",

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,14 +21,18 @@ from payouts.settings.kinds import (
     DatabaseUrl,
     Name,
     Networks,
+    Pattern,
     Port,
     ReadableFile,
     Seconds,
     SecondsOrZero,
+    StatementColumns,
     UrlPath,
+    UtcOffset,
 )
 
 PREFIX: Final = "PAYOUTS_"
+STATEMENT_PAYMENTS: Final = r"(business|salary|promotion) ?payment|payment to customer|b2c"
 
 N = TypeVar("N", int, float)
 
@@ -196,6 +202,24 @@ class PolicySettings(Group):
     @classmethod
     def _retry_cap(cls, value: float, info: ValidationInfo) -> float:
         return at_least(value, "retry_first_s", info)
+
+
+class StatementSettings(Group):
+    """Statements of the organisation's account."""
+
+    statement_columns: StatementColumns = Field(
+        (),
+        description="which column of a statement tells what, such as"
+        " `receipt=Trans. ID, amount=Value`; empty = as the M-PESA organisation portal exports",
+    )
+    statement_utc_offset: UtcOffset = Field(
+        timezone(timedelta(hours=3)), description="the local time of statements, such as `+03:00`"
+    )
+    statement_payments: Pattern = Field(
+        re.compile(STATEMENT_PAYMENTS),
+        description="regular expression, found in any case in the reason or the details of lines"
+        " that are payouts: unknown here, such a line is a difference",
+    )
 
 
 class GatewaySettings(Group):

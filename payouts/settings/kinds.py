@@ -26,6 +26,21 @@ _SHORTCODE: Final = re.compile(r"[0-9]{1,20}")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _OFFSET: Final = re.compile(r"([+-])([01][0-9]):([0-5][0-9])")
 
+# What a line of an organisation statement can tell.
+STATEMENT_FIELDS: Final = (
+    "receipt",
+    "completed",
+    "details",
+    "status",
+    "withdrawn",
+    "paid_in",
+    "amount",
+    "reason",
+    "party",
+    "linked",
+    "originator",
+)
+
 
 def _matching(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
     def check(value: str) -> str:
@@ -105,6 +120,20 @@ def _offset(value: object) -> object:
     return timezone(distance if found[1] == "+" else -distance)
 
 
+def _columns(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    found = [(field.strip(), column.strip()) for field, _, column in pairs]
+    names = [field for field, _ in found]
+    if not all(column for _, column in found) or not set(names) <= set(STATEMENT_FIELDS):
+        known = ", ".join(STATEMENT_FIELDS)
+        raise ValueError(f"must be field=column, separated by commas; the fields are {known}")
+    if len(set(names)) < len(names):
+        raise ValueError("must name each field once")
+    return tuple(found)
+
+
 def _readable(value: Path) -> Path:
     if not os.path.isfile(value):  # noqa: PTH113 - never raises, where Path would with the value
         raise ValueError("must be the path of a file that exists")
@@ -130,5 +159,7 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
 AmountMinor = Annotated[int, BeforeValidator(_amount)]
 MsisdnPattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
+Pattern = MsisdnPattern
+StatementColumns = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_columns)]
 UtcOffset = Annotated[timezone, BeforeValidator(_offset)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

@@ -21,6 +21,7 @@ from payouts.settings.groups import (
     LogSettings,
     PolicySettings,
     ProcessSettings,
+    StatementSettings,
     StoreSettings,
 )
 from payouts.settings.loading import Loading
@@ -93,6 +94,23 @@ class DatabaseSettings(StoreSettings, LogSettings):
         """
         loading = Loading(environ)
         return _finished(loading, loading.group(cls))
+
+
+class ReconcileSettings(StatementSettings, StoreSettings, LogSettings):
+    """What a comparison of a statement with the books needs: of the accounts their names only."""
+
+    account_names: tuple[AccountName, ...] = Field(description="whose statement it can be")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings that `environ` tells.
+
+        Raises:
+            SettingsError: with every problem, each with its variable's name.
+        """
+        loading = Loading(environ)
+        names = loading.account_names()
+        return _finished(loading, loading.group(cls, account_names=names))
 
 
 class SendSettings(BrokerSettings, StoreSettings, LogSettings):

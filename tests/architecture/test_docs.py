@@ -34,7 +34,12 @@ from payouts.domain.decisions import (
     decide_result,
 )
 from payouts.domain.payout import State
-from payouts.settings import AccountSettings, CallbackSettings, WorkerSettings
+from payouts.settings import (
+    AccountSettings,
+    CallbackSettings,
+    ReconcileSettings,
+    WorkerSettings,
+)
 from payouts.settings.groups import variable_of
 
 HIDDEN = frozenset({".venv", ".local", ".git", ".pytest_cache", "node_modules"})
@@ -120,7 +125,7 @@ def test_every_path_that_is_named_exists(path: Path) -> None:
 
 
 def known_variables() -> set[str]:
-    groups = (WorkerSettings, CallbackSettings, AccountSettings)
+    groups = (WorkerSettings, CallbackSettings, AccountSettings, ReconcileSettings)
     names = {variable_of(name) for group in groups for name in group.model_fields}
     simulator = {SIMULATOR_PREFIX + name.upper() for name in SimulatorSettings.__slots__}
     return names | simulator | OTHER_VARIABLES
