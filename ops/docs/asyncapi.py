@@ -14,7 +14,12 @@ from payouts.domain import events
 from payouts.domain.commands import DEFAULT_ACCOUNT
 from payouts.domain.values import AccountName
 from payouts.messaging.codec import COMMAND_CONTENT_TYPE, EVENT_CONTENT_TYPE
-from payouts.messaging.dead import DETAIL_HEADER, REASON_HEADER
+from payouts.messaging.dead import (
+    AT_HEADER,
+    DETAIL_HEADER,
+    REASON_HEADER,
+    ROUTING_KEY_HEADER,
+)
 from payouts.messaging.topology import Topology
 from payouts.services.intake import REASON_CONFLICT, REASON_INVALID, REASON_POISON
 
@@ -160,10 +165,16 @@ def _messages() -> dict[str, object]:
 def _dead_headers() -> Schema:
     return {
         "type": "object",
-        "description": "RabbitMQ's own dead letters (`x-death`) do not carry these two.",
+        "description": "RabbitMQ's own dead letters (`x-death`) do not carry these.",
         "properties": {
             REASON_HEADER: {"type": "string", "enum": list(DEAD_REASONS)},
             DETAIL_HEADER: {"type": "string", "description": "What is wrong, for people."},
+            ROUTING_KEY_HEADER: {"type": "string", "description": "With what it was published."},
+            AT_HEADER: {
+                "type": "string",
+                "format": "date-time",
+                "description": "When it was put aside.",
+            },
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from aio_pika import DeliveryMode
@@ -9,17 +10,22 @@ from pamqp import encode
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 
+from payouts.domain.events import instant
 from payouts.messaging.delivery import Delivery
 
 REASON_HEADER: Final = "x-payouts-reason"
 DETAIL_HEADER: Final = "x-payouts-detail"
+ROUTING_KEY_HEADER: Final = "x-payouts-routing-key"
+AT_HEADER: Final = "x-payouts-at"
 USER_HEADER: Final = "x-payouts-user-id"
 HEADERS_LEFT_OUT_HEADER: Final = "x-payouts-headers-left-out"
 MAX_DETAIL_BYTES: Final = 2048
 MAX_HEADERS_BYTES: Final = 64 * 1024  # Headers must fit one frame; RabbitMQ's is 128 KiB.
 
 
-def dead_properties(delivery: Delivery, *, reason: str, detail: str) -> Basic.Properties:
+def dead_properties(
+    delivery: Delivery, *, reason: str, detail: str, at: datetime
+) -> Basic.Properties:
     """Return what a dead letter carries, so that publishing it can never fail by its headers.
 
     Left out are `expiration`, or the dead letter would vanish, and `user_id`, which RabbitMQ lets
@@ -29,6 +35,8 @@ def dead_properties(delivery: Delivery, *, reason: str, detail: str) -> Basic.Pr
     ours: FieldTable = {
         REASON_HEADER: reason,
         DETAIL_HEADER: detail.encode()[:MAX_DETAIL_BYTES].decode(errors="ignore"),
+        ROUTING_KEY_HEADER: delivery.routing_key,
+        AT_HEADER: instant(at) or "",
     }
     if original.user_id:
         ours[USER_HEADER] = original.user_id

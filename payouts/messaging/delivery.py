@@ -25,6 +25,7 @@ class Delivery:
         redelivered: whether it may have been delivered before.
         tag: its number on its channel.
         properties: all AMQP properties, for whoever passes the message on.
+        routing_key: with what it was published; of a command, the account that is to pay.
     """
 
     body: bytes = field(repr=False)
@@ -34,6 +35,7 @@ class Delivery:
     redelivered: bool
     tag: int
     properties: Basic.Properties = field(repr=False)
+    routing_key: str = ""
 
 
 def delivery_of(message: DeliveredMessage) -> Delivery:
@@ -49,4 +51,5 @@ def delivery_of(message: DeliveredMessage) -> Delivery:
         redelivered=bool(message.redelivered),
         tag=message.delivery_tag or 0,
         properties=properties,
+        routing_key=message.routing_key or "",
     )

@@ -203,7 +203,9 @@ class DeadLetters:
         self._topology = topology
 
     async def put(self, delivery: Delivery, *, reason: str, detail: str) -> None:
-        """Return once the dead letter is durable: same body and properties, two more headers.
+        """Return once the dead letter is durable: same body and properties, and headers of ours.
+
+        The headers tell why, when, and with which routing key the command had come.
 
         Args:
             delivery: what arrived; acknowledge it afterwards.
@@ -215,5 +217,5 @@ class DeadLetters:
             UnroutableError, BrokerUnavailableError: it is not put aside; keep the delivery.
         """
         name = self._topology.dead_letters
-        properties = dead_properties(delivery, reason=reason, detail=detail)
+        properties = dead_properties(delivery, reason=reason, detail=detail, at=datetime.now(UTC))
         await self._publisher.publish(name, name, delivery.body, properties)

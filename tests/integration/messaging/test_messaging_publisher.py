@@ -180,6 +180,8 @@ async def test_a_dead_letter_keeps_body_properties_and_headers(bed: Bed) -> None
     assert message.headers["x-trace"] == "abc"
     assert message.headers["x-number"] == 7
     assert message.headers["x-payouts-user-id"] == "payouts"
+    assert message.headers["x-payouts-routing-key"] == "default"
+    assert datetime.fromisoformat(str(message.headers["x-payouts-at"])) <= datetime.now(UTC)
     assert (message.message_id, message.correlation_id) == ("pay-9", "corr-1")
     assert (message.type, message.app_id) == ("payout", "payroll")
     assert message.timestamp == datetime(2026, 1, 2, tzinfo=UTC)
