@@ -14,6 +14,9 @@ from payouts.domain.values import format_amount
 from payouts.settings import (
     CallbackSettings,
     DatabaseSettings,
+    DeadLetterOrderSettings,
+    DeadLetterSettings,
+    OrderSettings,
     ReconcileSettings,
     SendSettings,
     WorkerSettings,
@@ -28,8 +31,10 @@ from payouts.settings.groups import (
     Group,
     IntakeSettings,
     LogSettings,
+    OperatorSettings,
     PolicySettings,
     ProcessSettings,
+    SendingSettings,
     StatementSettings,
     StoreSettings,
     variable_of,
@@ -51,6 +56,7 @@ SECTIONS: Final[dict[str, tuple[type[Group], ...]]] = {
     "account": (RuleSettings, AccountSettings),
     "worker": (IntakeSettings, GatewaySettings),
     "callback": (CallbackServerSettings,),
+    "operators": (OperatorSettings, SendingSettings),
     "statement": (StatementSettings,),
 }
 READERS: Final[dict[str, tuple[type[Group], ...]]] = {
@@ -58,6 +64,8 @@ READERS: Final[dict[str, tuple[type[Group], ...]]] = {
     "callback server": (CallbackSettings,),
     "`payouts send`": (SendSettings, RuleSettings),
     "`payouts reconcile FILE`": (ReconcileSettings,),
+    "orders": (OrderSettings,),
+    "`payouts dead-letters`": (DeadLetterSettings, DeadLetterOrderSettings),
     "other commands": (DatabaseSettings,),
 }
 

@@ -204,6 +204,29 @@ class PolicySettings(Group):
         return at_least(value, "retry_first_s", info)
 
 
+class OperatorSettings(Group):
+    """Orders of operators."""
+
+    operator: str = Field(
+        "",
+        max_length=64,
+        description="who gives orders such as `payouts retry`, as the audit names them;"
+        " `--operator` goes before it; empty = the login name",
+    )
+
+
+class SendingSettings(Group):
+    """Sending files."""
+
+    send_repeat_days: int = Field(
+        30,
+        ge=0,
+        le=400,
+        description="warn of rows with receiver and amount of another payout that was made within"
+        " so many days and has not failed; 0 = do not look",
+    )
+
+
 class StatementSettings(Group):
     """Statements of the organisation's account."""
 

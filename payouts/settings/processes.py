@@ -19,8 +19,10 @@ from payouts.settings.groups import (
     Group,
     IntakeSettings,
     LogSettings,
+    OperatorSettings,
     PolicySettings,
     ProcessSettings,
+    SendingSettings,
     StatementSettings,
     StoreSettings,
 )
@@ -96,6 +98,28 @@ class DatabaseSettings(StoreSettings, LogSettings):
         return _finished(loading, loading.group(cls))
 
 
+class OrderSettings(OperatorSettings, DatabaseSettings):
+    """What an order of an operator needs."""
+
+
+class DeadLetterSettings(BrokerSettings, LogSettings):
+    """What a look at the dead letters needs."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Return the settings that `environ` tells.
+
+        Raises:
+            SettingsError: with every problem, each with its variable's name.
+        """
+        loading = Loading(environ)
+        return _finished(loading, loading.group(cls))
+
+
+class DeadLetterOrderSettings(OrderSettings, BrokerSettings):
+    """What an order about dead letters needs: their queue, and the audit."""
+
+
 class ReconcileSettings(StatementSettings, StoreSettings, LogSettings):
     """What a comparison of a statement with the books needs: of the accounts their names only."""
 
@@ -113,7 +137,7 @@ class ReconcileSettings(StatementSettings, StoreSettings, LogSettings):
         return _finished(loading, loading.group(cls, account_names=names))
 
 
-class SendSettings(BrokerSettings, StoreSettings, LogSettings):
+class SendSettings(SendingSettings, BrokerSettings, StoreSettings, LogSettings):
     """What `payouts send` needs: the accounts' rules, none of their credentials."""
 
     accounts: Mapping[AccountName, RuleSettings] = Field(description="by name")
