@@ -9,14 +9,16 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from payouts.domain.values import AccountName
-from payouts.ports import AccountStatus
+from payouts.ports import AccountStatus, Exposure
 from payouts.storage.parts import Part
 
-_STATUS: Final = "name, paused, paused_reason, refusals, pace, utility_balance_minor"
+_STATUS: Final = """a.name, a.paused, a.paused_reason, a.refusals, a.pace,
+    a.utility_balance_minor, a.balance_at, (SELECT count(*) FROM workers w
+        WHERE a.name = ANY(w.cut_off) AND w.dead_at IS NULL AND w.retired_at IS NULL)"""
 
 _SELECT: Final = text(
-    f"SELECT {_STATUS} FROM accounts"  # noqa: S608
-    " WHERE name = ANY(CAST(:names AS text[]))"
+    f"SELECT {_STATUS} FROM accounts a"  # noqa: S608
+    " WHERE a.name = ANY(CAST(:names AS text[]))"
 )
 _ADD: Final = text("""
 INSERT INTO accounts (name) SELECT unnest(CAST(:names AS text[]))
@@ -52,7 +54,9 @@ ON CONFLICT (name) DO UPDATE SET
     paused = excluded.paused,
     paused_reason = excluded.paused_reason,
     paused_at = excluded.paused_at,
-    refusals = CASE WHEN excluded.paused THEN a.refusals ELSE 0 END
+    refusals = CASE WHEN excluded.paused THEN a.refusals ELSE 0 END,
+    utility_balance_minor = CASE WHEN excluded.paused THEN a.utility_balance_minor END,
+    balance_at = CASE WHEN excluded.paused THEN a.balance_at END
 RETURNING {_STATUS}
 """)  # noqa: S608
 _BALANCE: Final = text("""
@@ -62,6 +66,15 @@ ON CONFLICT (name) DO UPDATE SET
     utility_balance_minor = excluded.utility_balance_minor, balance_at = excluded.balance_at
 WHERE a.balance_at IS NULL OR a.balance_at < excluded.balance_at
 RETURNING name
+""")
+# The open index's own condition is said again, so that the planner sees that it fits.
+_EXPOSURES: Final = text("""
+SELECT a.name, a.utility_balance_minor, (
+    SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM payouts p
+    WHERE p.account = a.name AND p.state IN ('submitting', 'accepted', 'in_doubt')
+        AND p.state NOT IN ('succeeded', 'failed')
+)
+FROM accounts a WHERE a.name = ANY(CAST(:names AS text[])) ORDER BY a.name
 """)
 
 
@@ -95,7 +108,10 @@ class Accounts(Part):
     async def set_paused(
         self, name: AccountName, *, paused: bool, reason: str, at: datetime
     ) -> AccountStatus:
-        """Pause the account or resume it; resuming forgets the refusals."""
+        """Pause the account or resume it; resuming forgets the refusals and the balance.
+
+        The balance, as far as it is known, may be what it was paused for; the next Result tells.
+        """
         rows = await self._database.fetch(
             _PAUSE, {"name": name, "paused": paused, "reason": reason, "at": at}
         )
@@ -104,6 +120,14 @@ class Accounts(Part):
     async def record_balance(self, name: AccountName, *, minor: int, at: datetime) -> None:
         """Keep the utility balance, unless a later one is known."""
         await self._database.fetch(_BALANCE, {"name": name, "minor": minor, "at": at})
+
+    async def exposures(self, names: Sequence[AccountName]) -> Sequence[Exposure]:
+        """Return for each account what its balance was last, and the sum that is on its way."""
+        rows = await self._database.fetch(_EXPOSURES, {"names": list(names)})
+        return [
+            Exposure(name=row[0], utility_balance_minor=row[1], at_risk_minor=row[2])
+            for row in rows
+        ]
 
     async def _statuses(self, names: Sequence[AccountName]) -> dict[AccountName, AccountStatus]:
         rows = await self._database.fetch(_SELECT, {"names": list(names)})
@@ -118,4 +142,6 @@ def _status_of(row: Sequence[Any]) -> AccountStatus:
         refusals=row[3],
         pace=row[4],
         utility_balance_minor=row[5],
+        balance_at=row[6],
+        cut_off_workers=row[7],
     )

@@ -41,7 +41,7 @@ WITH written AS (
     RETURNING payout_id
 ), counted AS (
     UPDATE payouts p SET queries = p.queries + 1,
-        next_action_at = CAST(:next_action_at AS timestamptz)
+        next_action_at = CAST(:next_action_at AS timestamptz), ask_now = false
     FROM written WHERE p.payout_id = written.payout_id AND p.state = 'in_doubt'
 )
 INSERT INTO timeline (payout, at, actor, kind, attempt, originator_conversation_id)
@@ -83,6 +83,19 @@ WHERE p.payout_id = :payout_id AND NOT EXISTS (
 )
 RETURNING payout
 """)  # noqa: S608
+# What was asked before the gateway showed that it knows the payout counts no more.
+_SIGHTED: Final = text("""
+WITH forgotten AS (
+    UPDATE payouts p SET not_found_count = 0, first_not_found_at = NULL, last_not_found_at = NULL
+    WHERE p.payout_id = :payout_id AND p.state = 'in_doubt' AND p.not_found_count > 0
+    RETURNING p.id, p.attempts
+)
+INSERT INTO timeline (payout, at, actor, kind, attempt, source, detail)
+SELECT id, CAST(:seen_at AS timestamptz), :actor, 'sighted', attempts, 'query',
+    'the gateway knows it: earlier not found count no more'
+FROM forgotten
+RETURNING payout
+""")
 _POSTPONE: Final = text("""
 UPDATE payouts SET next_action_at = CAST(:next_action_at AS timestamptz)
 WHERE payout_id = :payout_id AND state = 'in_doubt'
@@ -105,9 +118,12 @@ _RESEND: Final = f"""m AS (
 _PROVEN: Final = f"""NOT p.queued AND p.not_found_count >= 2
     AND p.first_not_found_at >= {_GRACE}
     AND p.last_not_found_at >= {seconds_since("p.first_not_found_at", "interval_s")}"""
-_MAY_RESEND: Final = f"""p.state = 'in_doubt'
-    AND (CAST(:by_policy AS boolean) OR ({_PROVEN}))
-    AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)"""
+# Never sent by this database and expired: it ends (`expire_unsent`), nothing is sent.
+_MAY_RESEND: Final = f"""p.state = 'in_doubt' AND p.held IS NULL
+    AND ((CAST(:by_policy AS boolean) AND p.attempts > 0) OR ({_PROVEN}))
+    AND NOT (p.attempts = 0 AND coalesce(p.not_after <= CAST(:now AS timestamptz), false))
+    AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)
+    AND NOT EXISTS (SELECT FROM paused_runs r WHERE r.run_id = p.run_id)"""  # noqa: S608
 _RESENT: Final = text(f"""
 SELECT {columns("p")} FROM payouts p
 WHERE p.payout_id = :payout_id AND p.state = 'submitting' AND p.came_from = 'in_doubt'
@@ -185,6 +201,12 @@ class Doubts(Part):
         )
         rows = await self._database.fetch(_BY_ID, {"payout_id": payout_id})
         return payout_of(rows[0]) if rows else None
+
+    async def record_sighting(self, payout_id: PayoutId, *, seen_at: datetime, actor: str) -> None:
+        """Forget counted *not found*: the gateway has shown that it knows the payout."""
+        await self._database.fetch(
+            _SIGHTED, {"payout_id": payout_id, "seen_at": seen_at, "actor": actor}
+        )
 
     async def postpone(self, payout_id: PayoutId, *, next_action_at: datetime | None) -> None:
         """Set when an in-doubt payout is looked at again; None leaves it to a person."""

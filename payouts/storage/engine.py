@@ -128,6 +128,22 @@ class Database:
         except FAULTS as error:
             raise translate(error) from None
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection whose statements are one commit, made on leaving without an error.
+
+        Raises:
+            StoreUnavailableError: the database is away, or the outcome is not known.
+            StoreRefusedError: a constraint or a trigger refused it; nothing was changed.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                await connection.execution_options(isolation_level="READ COMMITTED")
+                async with connection.begin():
+                    yield connection
+        except FAULTS as error:
+            raise translate(error) from None
+
     async def close(self) -> None:
         """Close all connections, also when the caller is being cancelled."""
         await asyncio.shield(self.engine.dispose())

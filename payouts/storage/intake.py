@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, cast
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from payouts.domain.commands import Command, differences
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.events import Event
-from payouts.domain.payout import Payout
+from payouts.domain.payout import HELD_REPEAT, HELD_RETURNED, HELD_RUN, Payout, State
 from payouts.ports import Intent, IntentOutcome, Recorded
 from payouts.storage.batch import BatchWriter
+from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
 from payouts.storage.steps import arrays_of, end_event_id, reason_columns, unnested
@@ -43,28 +45,99 @@ _TYPES: Final = {
     "reason_description": "text",
     "completed_at": "timestamptz",
 }
-_INSERTED: Final = ", ".join(_TYPES)
-_SELECTED: Final = _INSERTED.replace("metadata", "metadata::jsonb")
+_SENDING: Final = ("attempts", "owner", "claimed_at")
+_ENDING: Final = (
+    "reason_source",
+    "reason_code",
+    "reason_class",
+    "reason_description",
+    "completed_at",
+)
+_STANDING: Final = ("state", "next_action_at", *_SENDING, *_ENDING)
+_CONTENT: Final = tuple(name for name in _TYPES if name not in _STANDING)
+_INSERTED: Final = ", ".join((*_CONTENT, *_STANDING, "held", "ask_now", "repeat_watched"))
+_SELECTED: Final = ", ".join(
+    (
+        *(f"c.{name}::jsonb" if name == "metadata" else f"c.{name}" for name in _CONTENT),
+        "CASE WHEN c.rests THEN 'received' ELSE c.state END",
+        "CASE WHEN c.rests THEN coalesce(c.next_action_at, c.created_at) ELSE c.next_action_at END",
+        "CASE WHEN c.rests THEN 0 ELSE c.attempts END",
+        *(f"CASE WHEN NOT c.rests THEN c.{name} END" for name in (*_SENDING[1:], *_ENDING)),
+        "c.held",
+        "c.asks",
+        "CAST(:watched AS boolean)",
+    )
+)
+_REPEATED: Final = """
+    SELECT coalesce(
+        lag(g.payout_id) OVER (
+            PARTITION BY g.msisdn, g.amount_minor, g.currency ORDER BY g.payout_id
+        ), (
+            SELECT o.payout_id FROM payouts o
+            WHERE o.repeat_watched AND o.msisdn = g.msisdn AND o.amount_minor = g.amount_minor
+                AND o.currency = g.currency AND o.payout_id <> g.payout_id
+                AND o.state <> 'failed' AND o.created_at > g.created_at
+                    - make_interval(secs => CAST(:window_s AS double precision))
+            ORDER BY o.created_at DESC LIMIT 1
+        )
+    ) AS repeat_of, g.* FROM g"""
+_UNWATCHED: Final = "SELECT NULL AS repeat_of, g.* FROM g"
 
-# A conflict of any other key than the payout's own is not swallowed: it is refused.
-_INSERT: Final = text(f"""
+
+def _insert(repeats: str) -> TextClause:
+    """Return the statement that makes new payouts durable and tells which it made.
+
+    A conflict of any other key than the payout's own is not swallowed: it is refused. What may
+    not go out, or may have gone out in another life, rests as `received`, whatever its intent.
+    """
+    return text(f"""
 WITH g AS (
     SELECT * FROM {unnested({**_TYPES, "actor": "text", "kind": "text", "event_id": "uuid"})}
+), looked AS ({repeats}
+), known AS (
+    SELECT l.*, coalesce(l.created_at < a.ask_first_until, false) AS asks,
+        coalesce(a.paused, false) AS paused,
+        CASE WHEN EXISTS (
+            SELECT FROM incidents i WHERE i.kind = 'unmatched'
+                AND i.originator_conversation_id = l.originator_conversation_id
+        ) THEN '{HELD_RETURNED}'
+        WHEN l.state <> 'failed' AND r.run_id IS NOT NULL THEN '{HELD_RUN}'
+        WHEN l.state <> 'failed' AND l.repeat_of IS NOT NULL
+            THEN '{HELD_REPEAT} ' || l.repeat_of END AS held
+    FROM looked l LEFT JOIN accounts a ON a.name = l.account
+        LEFT JOIN paused_runs r ON r.run_id = l.run_id
+), c AS (
+    SELECT k.*, k.held IS NOT NULL OR k.asks OR (k.paused AND k.state = 'submitting') AS rests
+    FROM known k
 ), written AS (
-    INSERT INTO payouts ({_INSERTED}) SELECT {_SELECTED} FROM g
+    INSERT INTO payouts ({_INSERTED}) SELECT {_SELECTED} FROM c
     ON CONFLICT (payout_id) DO NOTHING
-    RETURNING id, payout_id
+    RETURNING id, payout_id, state, attempts, reason_source, reason_code, completed_at, held,
+        ask_now
 ), told AS (
-    INSERT INTO timeline (payout, at, actor, kind, to_state, attempt, source, code)
-    SELECT w.id, g.created_at, g.actor, g.kind, g.state, g.attempts, g.reason_source, g.reason_code
+    INSERT INTO timeline (payout, at, actor, kind, to_state, attempt, source, code, detail)
+    SELECT w.id, g.created_at, g.actor, g.kind, w.state, w.attempts, w.reason_source,
+        w.reason_code, w.held
     FROM written w JOIN g USING (payout_id)
 ), announced AS (
     INSERT INTO events (event_id, payout_id, type, created_at)
-    SELECT g.event_id, payout_id, 'payout.' || g.state, g.completed_at
-    FROM written w JOIN g USING (payout_id) WHERE g.completed_at IS NOT NULL
+    SELECT g.event_id, payout_id, 'payout.' || w.state, w.completed_at
+    FROM written w JOIN g USING (payout_id) WHERE w.completed_at IS NOT NULL
 )
-SELECT payout_id FROM written
+SELECT payout_id, state, held, ask_now FROM written
 """)  # noqa: S608 - made of the constants above.
+
+
+_INSERT: Final = _insert(_UNWATCHED)
+_INSERT_WATCHED: Final = _insert(_REPEATED)
+# Two batches that hold repeats of each other must not pass each other unseen.
+_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(727001)")
+_AGAIN: Final = text("""
+UPDATE events SET published_at = NULL, hidden_until = NULL
+WHERE payout_id = ANY(CAST(:payout_ids AS text[]))
+    AND type IN ('payout.succeeded', 'payout.failed')
+RETURNING event_id
+""")
 _EXISTING: Final = text(
     f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
     " WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))"
@@ -114,29 +187,67 @@ class Intake(Part):
     async def _write_intents(self, intents: Sequence[Intent]) -> list[IntentOutcome]:
         # In one order for all processes: batches that meet crosswise would wait for each other.
         rows = sorted(map(_row_of, intents), key=lambda row: str(row["payout_id"]))
-        names = (*_TYPES, "actor", "kind", "event_id")
-        inserted = await self._database.fetch(_INSERT, arrays_of(names, rows))
-        new = {row[0] for row in inserted}
+        inserted = await self._insert(arrays_of((*_TYPES, "actor", "kind", "event_id"), rows))
+        new = {row[0]: row for row in inserted}
         repeated = [i.payout.payout_id for i in intents if i.payout.payout_id not in new]
         standing: dict[str, Payout] = {}
         if repeated:
             found = await self._database.fetch(_EXISTING, {"payout_ids": repeated})
             standing = {row[0]: payout_of(row) for row in found}
-        return [
-            self._outcome(intent.payout, standing.get(intent.payout.payout_id))
+        outcomes = [
+            self._new(intent.payout, new[intent.payout.payout_id])
+            if intent.payout.payout_id in new
+            else self._outcome(intent.payout, standing[intent.payout.payout_id])
             for intent in intents
         ]
+        again = [
+            outcome.payout.payout_id
+            for outcome in outcomes
+            if outcome.recorded is Recorded.SAME and outcome.event is not None
+        ]
+        if again:  # Told once more, also if this process dies before it can.
+            await self._database.fetch(_AGAIN, {"payout_ids": sorted(again)})
+        return outcomes
 
-    def _outcome(self, wanted: Payout, standing: Payout | None) -> IntentOutcome:
-        payout = standing or wanted
-        event = self._completion_event(payout)
-        if standing is None or _is_own(wanted, standing):
-            return IntentOutcome(recorded=Recorded.NEW, payout=payout, event=event)
+    async def _insert(self, arrays: Mapping[str, object]) -> Rows:
+        window_s = self._context.repeat_window_s
+        if not window_s:
+            return await self._database.fetch(_INSERT, {**arrays, "watched": False})
+        named = {**arrays, "watched": True, "window_s": window_s}
+        async with self._database.transaction() as connection:
+            await connection.execute(_ONE_AT_A_TIME)
+            return (await connection.execute(_INSERT_WATCHED, named)).all()
+
+    def _new(self, wanted: Payout, row: Sequence[Any]) -> IntentOutcome:
+        """Return the outcome of a payout that is durable now, as wanted or at rest."""
+        _, state, held, ask_now = row
+        payout = wanted
+        if state == State.RECEIVED.value:
+            payout = replace(
+                wanted,
+                state=State.RECEIVED,
+                attempts=0,
+                owner=None,
+                claimed_at=None,
+                next_action_at=wanted.next_action_at or wanted.created_at,
+                reason=None,
+                completed_at=None,
+                held=held,
+                ask_now=ask_now,
+            )
+        return IntentOutcome(
+            recorded=Recorded.NEW, payout=payout, event=self._completion_event(payout)
+        )
+
+    def _outcome(self, wanted: Payout, standing: Payout) -> IntentOutcome:
+        event = self._completion_event(standing)
+        if _is_own(wanted, standing):
+            return IntentOutcome(recorded=Recorded.NEW, payout=standing, event=event)
         # Both have the content's fields, and only these are compared.
         found = differences(cast("Command", wanted), standing)
         if found:
-            return IntentOutcome(recorded=Recorded.CONFLICT, payout=payout, differences=found)
-        return IntentOutcome(recorded=Recorded.SAME, payout=payout, event=event)
+            return IntentOutcome(recorded=Recorded.CONFLICT, payout=standing, differences=found)
+        return IntentOutcome(recorded=Recorded.SAME, payout=standing, event=event)
 
 
 def _is_own(wanted: Payout, standing: Payout) -> bool:

@@ -11,7 +11,8 @@ from typing import Final
 
 from sqlalchemy import text
 
-from payouts.domain.payout import Payout, State
+from payouts.domain.events import Event
+from payouts.domain.payout import HELD_RETURNED, Payout, State
 from payouts.domain.values import AccountName, PayoutId, WorkerId
 from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
@@ -28,16 +29,22 @@ from payouts.storage.steps import (
 )
 
 _NOW: Final = "CAST(:now AS timestamptz)"
-_EXPIRED: Final = (
-    f"p.state IN ('received', 'waiting') AND p.submitted_at IS NULL AND p.not_after <= {_NOW}"
-)
+# What a restore wants asked about may have been sent in another life: it expires only once the
+# gateway has said twice that it does not know it (`record_not_found` counts just what counts).
+_EXPIRED: Final = f"""p.not_after <= {_NOW} AND (
+        (p.state IN ('received', 'waiting') AND p.submitted_at IS NULL AND NOT p.ask_now
+            AND p.held IS DISTINCT FROM '{HELD_RETURNED}')
+        OR (p.state = 'in_doubt' AND p.attempts = 0 AND p.not_found_count >= 2 AND NOT p.queued)
+    )"""
+_NOT_PAUSED: Final = """NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)
+        AND NOT EXISTS (SELECT FROM paused_runs r WHERE r.run_id = p.run_id)"""
 
 _CLAIM: Final = f"""due AS (
     SELECT p.id FROM payouts p
     WHERE p.state IN ('received', 'waiting') AND p.account = ANY(CAST(:accounts AS text[]))
-        AND p.next_action_at <= {_NOW}
+        AND p.next_action_at <= {_NOW} AND p.held IS NULL AND NOT p.ask_now
         AND NOT (p.submitted_at IS NULL AND coalesce(p.not_after <= {_NOW}, false))
-        AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)
+        AND {_NOT_PAUSED}
     ORDER BY p.next_action_at LIMIT :limit FOR UPDATE OF p SKIP LOCKED
 ), m AS (
     SELECT due.id, {
@@ -45,10 +52,16 @@ _CLAIM: Final = f"""due AS (
 } FROM due
 )"""  # noqa: S608
 
+# Two arms, each with an index of its own.
 _FIND_EXPIRED: Final = text(f"""
-SELECT p.payout_id FROM payouts p
-WHERE {_EXPIRED} AND p.account = ANY(CAST(:accounts AS text[]))
-ORDER BY p.not_after LIMIT :limit
+(SELECT p.payout_id FROM payouts p
+    WHERE p.state IN ('received', 'waiting') AND p.submitted_at IS NULL
+        AND p.not_after IS NOT NULL AND {_EXPIRED}
+    ORDER BY p.not_after LIMIT :limit)
+UNION ALL
+(SELECT p.payout_id FROM payouts p
+    WHERE p.state = 'in_doubt' AND p.next_action_at IS NOT NULL AND p.attempts = 0 AND {_EXPIRED}
+    LIMIT :limit)
 """)  # noqa: S608
 _EXPIRE_STEPS: Final = f"""m AS (
     SELECT * FROM {unnested(STEP_TYPES)}
@@ -58,6 +71,7 @@ _EXPIRE_STEPS: Final = f"""m AS (
 _WHY: Final = {
     "expired": "Its not_after had passed before the first submission began; it was never sent.",
     "overdue": "No Result has come within the deadline.",
+    "restored": "The database was restored: it is asked about before it is sent (again).",
     "abandoned": "Its worker was lost while it was being sent.",
     "orphaned": "Its worker does not know of having it in flight.",
 }
@@ -86,6 +100,16 @@ _OVERDUE: Final = _doubt(
     ORDER BY p.next_action_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )""",  # noqa: S608
     kind="overdue",
+    sent=False,
+)
+_ASK_FIRST: Final = _doubt(
+    f"""picked AS (
+    SELECT p.id FROM payouts p
+    WHERE p.state IN ('received', 'waiting') AND p.ask_now AND p.next_action_at <= {_NOW}
+        AND p.held IS DISTINCT FROM '{HELD_RETURNED}'
+    ORDER BY p.next_action_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)""",  # noqa: S608
+    kind="restored",
     sent=False,
 )
 # Whoever beats at this moment wins or loses by the lock of its row; nobody is half dead.
@@ -130,11 +154,17 @@ class Sweeps(Part):
         super().__init__(context)
         progress = context.show_progress
         self._claim = entering(
-            _CLAIM, join=PICKED, guard="p.state IN ('received', 'waiting')", progress=progress
+            _CLAIM,
+            join=PICKED,
+            guard="p.state IN ('received', 'waiting') AND p.held IS NULL",
+            progress=progress,
         )
         self._expire = entering(_EXPIRE_STEPS, join=NAMED, guard=_EXPIRED, progress=progress)
         self._overdue = entering(
             _OVERDUE, join=PICKED, guard="p.state = 'accepted'", progress=progress
+        )
+        self._ask_first = entering(
+            _ASK_FIRST, join=PICKED, guard="p.state IN ('received', 'waiting')", progress=progress
         )
         self._abandoned = entering(
             _ABANDONED, join=PICKED, guard="p.state = 'submitting'", progress=progress
@@ -146,11 +176,7 @@ class Sweeps(Part):
     async def claim_due(
         self, owner: WorkerId, accounts: Sequence[AccountName], *, now: datetime, limit: int
     ) -> Sequence[Payout]:
-        """Move due `received` and `waiting` payouts to `submitting` (see the port).
-
-        What expired unsent ends first, each with its event, also while its account is paused.
-        """
-        await self._end_expired(owner, accounts, now=now, limit=limit)
+        """Move due `received` and `waiting` payouts to `submitting` (see the port)."""
         rows = await self._database.fetch(
             self._claim,
             {
@@ -164,10 +190,14 @@ class Sweeps(Part):
         return [payout_of(row) for row in rows]
 
     async def mark_overdue(self, *, now: datetime, limit: int, actor: str) -> Sequence[PayoutId]:
-        """Move `accepted` payouts whose deadline has passed to `in_doubt`, due now."""
-        return _ids(
-            await self._database.fetch(self._overdue, {"now": now, "limit": limit, "actor": actor})
-        )
+        """Move `accepted` payouts whose deadline has passed to `in_doubt`, due now.
+
+        So too what is to be asked about before it is sent, after a restore.
+        """
+        named = {"now": now, "limit": limit, "actor": actor}
+        overdue = await self._database.fetch(self._overdue, named)
+        first = await self._database.fetch(self._ask_first, named)
+        return _ids([*overdue, *first])
 
     async def mark_abandoned(
         self, *, lease_s: float, now: datetime, limit: int, actor: str
@@ -197,21 +227,17 @@ class Sweeps(Part):
             )
         )
 
-    async def _end_expired(
-        self, owner: WorkerId, accounts: Sequence[AccountName], *, now: datetime, limit: int
-    ) -> None:
-        """End what expired unsent; its ids are derived here, its guard is in the statement."""
-        found = await self._database.fetch(
-            _FIND_EXPIRED, {"accounts": list(accounts), "now": now, "limit": limit}
-        )
+    async def expire_unsent(self, *, now: datetime, limit: int, actor: str) -> Sequence[Event]:
+        """End what expired unsent (see the port); its ids are derived, its guard is the SQL's."""
+        found = await self._database.fetch(_FIND_EXPIRED, {"now": now, "limit": limit})
         if not found:
-            return
+            return ()
         rows = [
             {
                 "payout_id": payout_id,
                 "to_state": State.FAILED.value,
                 "at": now,
-                "actor": f"worker {owner}",
+                "actor": actor,
                 "kind": "expired",
                 "reason_source": "local",
                 "reason_code": "expired",
@@ -221,7 +247,10 @@ class Sweeps(Part):
             }
             for payout_id in sorted(row[0] for row in found)
         ]
-        await self._database.fetch(self._expire, {**arrays_of(tuple(STEP_TYPES), rows), "now": now})
+        named = {**arrays_of(tuple(STEP_TYPES), rows), "now": now}
+        ended = await self._database.fetch(self._expire, named)
+        events = (self._completion_event(payout_of(row)) for row in ended)
+        return [event for event in events if event is not None]
 
 
 def _ids(rows: Rows) -> list[PayoutId]:

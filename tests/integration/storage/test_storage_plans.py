@@ -17,6 +17,7 @@ from payouts.storage.reading import Listing
 from payouts.storage.steps import arrays_of
 
 ROWS = 30_000
+SMALL = {"seq:accounts", "accounts_pkey", "seq:paused_runs", "paused_runs_pkey"}
 
 
 @pytest.fixture
@@ -129,7 +130,8 @@ async def test_sweeps_find_their_rows_by_their_own_index(full: Bed) -> None:
     claim = {**due, "owner": 1, "actor": "w", "accounts": [ACCOUNT]}
     wanted: list[tuple[TextClause, Mapping[str, Any], set[str]]] = [
         (store._claim, claim, {"payouts_due_idx", "payouts_pkey"}),
-        (sweeps._FIND_EXPIRED, {**due, "accounts": [ACCOUNT]}, {"payouts_expiring_idx"}),
+        (sweeps._FIND_EXPIRED, due, {"payouts_expiring_idx", "payouts_doubts_idx"}),
+        (store._ask_first, {**due, "actor": "w"}, {"payouts_ask_first_idx", "payouts_pkey"}),
         (store._overdue, {**due, "actor": "w"}, {"payouts_overdue_idx", "payouts_pkey"}),
         (
             store._orphaned,
@@ -150,7 +152,7 @@ async def test_sweeps_find_their_rows_by_their_own_index(full: Bed) -> None:
     async with store.database.engine.connect() as connection:
         for statement, parameters, expected in wanted:
             found = await indexes_of(connection, statement, parameters)
-            assert found - {"seq:accounts", "accounts_pkey"} == expected
+            assert found - SMALL == expected
         abandoned = {**due, "lease_s": 15.0, "actor": "w"}
         found = await indexes_of(connection, store._abandoned, abandoned)
         assert "payouts_owner_idx" in found

@@ -101,8 +101,10 @@ async def test_what_expired_unsent_ends_with_its_event(bed: Bed) -> None:
     await bed.intend(received("c", not_after=DUE + seconds(1)))
 
     claimed = await bed.store.claim_due(WorkerId(7), [ACCOUNT], now=DUE, limit=10)
+    told = await bed.store.expire_unsent(now=DUE, limit=10, actor="worker 7")
 
     assert claimed == []
+    assert [event.subject for event in told] == ["a"]
     ended = await bed.standing("a")
     assert (ended.state, ended.completed_at) == (State.FAILED, DUE)
     assert ended.reason is not None
