@@ -150,10 +150,11 @@ class Orders(Protocol):
         """Write an audit line for what is done outside the database, before it is done."""
         ...
 
-    async def restored(self, order: Order) -> int:
+    async def restored(self, order: Order, *, ask_first_s: float) -> int:
         """Tell that the database was restored: pause all accounts, doubt all that is open.
 
-        Returns how many payouts are asked about before anything is sent for them again.
+        Returns how many payouts are asked about before anything is sent for them again. What is
+        new within `ask_first_s` is asked about first, too: it may be new to this database only.
         """
         ...
 

@@ -46,7 +46,7 @@ _CLEAR: Final = text(
     "UPDATE accounts SET refusals = 0 WHERE name = :name AND refusals > 0 AND NOT paused"
     " RETURNING name"
 )
-_PAUSE: Final = text(f"""
+PAUSE: Final = text(f"""
 INSERT INTO accounts AS a (name, paused, paused_reason, paused_at)
 VALUES (:name, CAST(:paused AS boolean), CAST(:reason AS text),
     CASE WHEN CAST(:paused AS boolean) THEN CAST(:at AS timestamptz) END)
@@ -113,7 +113,7 @@ class Accounts(Part):
         The balance, as far as it is known, may be what it was paused for; the next Result tells.
         """
         rows = await self._database.fetch(
-            _PAUSE, {"name": name, "paused": paused, "reason": reason, "at": at}
+            PAUSE, {"name": name, "paused": paused, "reason": reason, "at": at}
         )
         return _status_of(rows[0])
 

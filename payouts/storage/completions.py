@@ -10,7 +10,7 @@ from sqlalchemy import text
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.payout import ENDED, Payout, sources_of
 from payouts.domain.values import ConversationId, OriginatorConversationId, PayoutId
-from payouts.ports import Completion, CompletionOutcome, Incident, IncidentKind, Query
+from payouts.ports import Completion, CompletionOutcome, Query
 from payouts.storage.batch import BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
@@ -62,12 +62,6 @@ SELECT query_id, payout_id, asked_at FROM queries
 WHERE query_id = CAST(:own_id AS text) OR conversation_id = CAST(:conversation_id AS text)
 ORDER BY (query_id = CAST(:own_id AS text)) DESC, asked_at DESC LIMIT 1
 """)
-_UNMATCHED: Final = text("""
-SELECT at, payout_id, originator_conversation_id, conversation_id, transaction_id, code, detail,
-    evidence
-FROM incidents WHERE kind = 'unmatched' AND originator_conversation_id = :own_id
-ORDER BY at LIMIT 1
-""")
 
 
 class Finding(Part):
@@ -111,28 +105,6 @@ class Finding(Part):
             return None
         query_id, payout_id, asked_at = rows[0]
         return Query(query_id=query_id, payout_id=payout_id, asked_at=asked_at)
-
-    async def find_unmatched(
-        self, originator_conversation_id: OriginatorConversationId
-    ) -> Incident | None:
-        """Return the first Result that came for this id while no payout had it (a restore)."""
-        rows = await self._database.fetch(
-            _UNMATCHED, {"own_id": storable(originator_conversation_id)}
-        )
-        if not rows:
-            return None
-        at, payout_id, own_id, conversation_id, transaction_id, code, detail, evidence = rows[0]
-        return Incident(
-            kind=IncidentKind.UNMATCHED,
-            at=at,
-            payout_id=payout_id,
-            originator_conversation_id=own_id,
-            conversation_id=conversation_id,
-            transaction_id=transaction_id,
-            code=code,
-            detail=detail,
-            evidence=evidence,
-        )
 
 
 class Completing(Part):

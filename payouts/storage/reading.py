@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payouts.domain.events import Event
 from payouts.domain.payout import ENDED, Payout, State, TimelineEntry
 from payouts.domain.values import AccountName, PayoutId, RunId
-from payouts.ports import Incident, IncidentKind, Query
+from payouts.ports import Incident, Query
 from payouts.storage.engine import Database
+from payouts.storage.incidents import incident_of
 from payouts.storage.outbox import EVENT_COLUMNS, event_of_row
 from payouts.storage.rows import TIMELINE_COLUMNS, columns, payout_of, timeline_entry_of
 from payouts.storage.totals import (
@@ -62,6 +63,7 @@ class Listing:
     Args:
         older_than: made before this instant.
         newer_than: made at or after this instant.
+        held: only what is held.
         after: the last payout of the page before.
     """
 
@@ -71,6 +73,7 @@ class Listing:
     older_than: datetime | None = None
     newer_than: datetime | None = None
     limit: int = 100
+    held: bool = False
     after: Payout | None = None
 
 
@@ -115,7 +118,7 @@ class PayoutsReader:
             rows = await self._database.fetch(
                 _INCIDENTS_OF, {"payout_id": payout_id, "limit": limit}
             )
-        return [_incident_of(row) for row in rows]
+        return [incident_of(row) for row in rows]
 
     async def events(self, payout_id: PayoutId) -> list[Event]:
         """Return the events that were written about the payout, oldest first."""
@@ -164,6 +167,8 @@ def _listing(listing: Listing) -> tuple[TextClause, dict[str, Any]]:
         where("p.state = ANY(CAST(:states AS text[]))", "states", sorted(listing.states))
         if not ENDED & set(listing.states):
             conditions.append("p.state NOT IN ('succeeded', 'failed')")
+    if listing.held:
+        conditions.append("p.held IS NOT NULL")
     where("p.run_id = :run_id", "run_id", listing.run_id)
     where("p.account = :account", "account", listing.account)
     where("p.created_at < CAST(:older AS timestamptz)", "older", listing.older_than)
@@ -178,17 +183,3 @@ def _listing(listing: Listing) -> tuple[TextClause, dict[str, Any]]:
     clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = " ORDER BY p.created_at DESC, p.payout_id DESC LIMIT :limit"
     return text(_PAYOUTS + clause + order), parameters
-
-
-def _incident_of(row: Sequence[Any]) -> Incident:
-    return Incident(
-        kind=IncidentKind(row[0]),
-        at=row[1],
-        payout_id=row[2],
-        originator_conversation_id=row[3],
-        conversation_id=row[4],
-        transaction_id=row[5],
-        code=row[6],
-        detail=row[7],
-        evidence=row[8],
-    )

@@ -10,10 +10,12 @@ from payouts.storage.completions import Completing, Finding
 from payouts.storage.doubts import Doubts
 from payouts.storage.engine import Database, create_engine
 from payouts.storage.figures import Measuring
+from payouts.storage.incidents import Incidents
 from payouts.storage.intake import Intake
 from payouts.storage.migrate import check_schema
 from payouts.storage.outbox import OutboxPart
 from payouts.storage.parts import Context
+from payouts.storage.suspects import Suspects
 from payouts.storage.sweeps import Sweeps
 from payouts.storage.transitions import Transitions
 from payouts.storage.workers import Workers
@@ -29,6 +31,8 @@ class PostgresStore(
     Workers,
     Accounts,
     OutboxPart,
+    Incidents,
+    Suspects,
     Measuring,
 ):
     """Fulfils `PayoutStore` and `Outbox` on PostgreSQL 15 or newer.

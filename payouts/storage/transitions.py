@@ -1,17 +1,15 @@
-"""Moves payouts by compare-and-set, writes notes, and keeps incidents."""
+"""Moves payouts by compare-and-set, and writes notes."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from sqlalchemy import text
 
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.payout import Payout, sources_of
-from payouts.ports import Incident, Move, Moved
+from payouts.ports import Move, Moved
 from payouts.storage.batch import BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import WIDTH, columns, payout_of
@@ -29,12 +27,12 @@ from payouts.storage.steps import (
 )
 
 _MOVE_TYPES: Final = {**STEP_TYPES, "sources": "text", "attempt": "integer"}
-_STEPS: Final = f"m AS (SELECT * FROM {unnested(_MOVE_TYPES)})"  # noqa: S608
-_GUARD: Final = (
+MOVE_STEPS: Final = f"m AS (SELECT * FROM {unnested(_MOVE_TYPES)})"  # noqa: S608
+MOVE_GUARD: Final = (
     "p.state = ANY (string_to_array(m.sources, ','))"
     " AND (m.attempt IS NULL OR p.attempts = m.attempt)"
 )
-_NAMES: Final = tuple(_MOVE_TYPES)
+MOVE_NAMES: Final = tuple(_MOVE_TYPES)
 
 # A move that was committed without our hearing of it is found by the entry that it left.
 _LOST_TYPES: Final = {
@@ -89,23 +87,15 @@ WHERE NOT EXISTS (
 RETURNING payout
 """)  # noqa: S608
 
-_INCIDENT: Final = text("""
-INSERT INTO incidents (incident_id, kind, at, payout_id, originator_conversation_id,
-    conversation_id, transaction_id, code, detail, evidence)
-VALUES (CAST(:incident_id AS uuid), :kind, :at, :payout_id, :originator_conversation_id,
-    :conversation_id, :transaction_id, :code, :detail, CAST(CAST(:evidence AS text) AS jsonb))
-ON CONFLICT (incident_id) DO NOTHING
-RETURNING incident_id
-""")
-_INCIDENTS: Final = uuid.UUID("2f0d8f0a-6f5b-5f7e-8c35-0a8d9c1b7e11")
-
 
 class Transitions(Part):
     """Carries moves and notes out, many to a commit; each row tells for itself who won."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._enter = entering(_STEPS, join=NAMED, guard=_GUARD, progress=context.show_progress)
+        self._enter = entering(
+            MOVE_STEPS, join=NAMED, guard=MOVE_GUARD, progress=context.show_progress
+        )
         self._moves: BatchWriter[Move, Moved] = BatchWriter(
             "moves", self._write_moves, key=lambda move: move.payout_id
         )
@@ -133,25 +123,9 @@ class Transitions(Part):
         """
         await self._notes.submit(move)
 
-    async def record_incident(self, incident: Incident) -> None:
-        """Keep what needs a person; the same incident again is kept once."""
-        row: dict[str, object] = {
-            "kind": incident.kind.value,
-            "at": incident.at,
-            "payout_id": incident.payout_id,
-            "originator_conversation_id": storable(incident.originator_conversation_id),
-            "conversation_id": storable(incident.conversation_id),
-            "transaction_id": storable(incident.transaction_id),
-            "code": storable(incident.code),
-            "detail": storable(incident.detail, MAX_DESCRIPTION),
-            "evidence": msgspec.json.encode(_storable(incident.evidence)).decode(),
-        }
-        identity = str(uuid.uuid5(_INCIDENTS, msgspec.json.encode(row).decode()))
-        await self._database.fetch(_INCIDENT, {"incident_id": identity, **row})
-
     async def _write_moves(self, moves: Sequence[Move]) -> list[Moved]:
-        rows = [_row_of(move) for move in _in_lock_order(moves)]
-        entered = await self._database.fetch(self._enter, arrays_of(_NAMES, rows))
+        rows = [move_row(move) for move in _in_lock_order(moves)]
+        entered = await self._database.fetch(self._enter, arrays_of(MOVE_NAMES, rows))
         moved = {row[0]: payout_of(row) for row in entered}
         lost = [row for row in rows if row["payout_id"] not in moved]
         if lost:
@@ -164,13 +138,9 @@ class Transitions(Part):
         return Moved(payout=payout, event=event)
 
     async def _write_notes(self, moves: Sequence[Move]) -> list[None]:
-        rows = [_row_of(move) for move in _in_lock_order(moves)]
+        rows = [move_row(move) for move in _in_lock_order(moves)]
         await self._database.fetch(_NOTE, arrays_of(tuple(_NOTE_TYPES), rows))
         return [None] * len(moves)
-
-
-def _storable(evidence: Mapping[str, str]) -> dict[str | None, str | None]:
-    return {storable(key): storable(said, MAX_DESCRIPTION) for key, said in evidence.items()}
 
 
 def _in_lock_order(moves: Sequence[Move]) -> list[Move]:
@@ -178,7 +148,8 @@ def _in_lock_order(moves: Sequence[Move]) -> list[Move]:
     return sorted(moves, key=lambda move: move.payout_id)
 
 
-def _row_of(move: Move) -> dict[str, object]:
+def move_row(move: Move) -> dict[str, object]:
+    """Return the step that a move is, by MOVE_NAMES."""
     return {
         "payout_id": move.payout_id,
         "to_state": move.to.value,

@@ -82,8 +82,8 @@ async def indexes_of(
 
 
 def moves(count: int) -> dict[str, list[object]]:
-    rows = [transitions._row_of(move(f"p{n * 7}", State.FAILED)) for n in range(1, count)]
-    return arrays_of(transitions._NAMES, rows)
+    rows = [transitions.move_row(move(f"p{n * 7}", State.FAILED)) for n in range(1, count)]
+    return arrays_of(transitions.MOVE_NAMES, rows)
 
 
 async def test_writes_find_their_rows_by_key(full: Bed) -> None:
@@ -166,7 +166,7 @@ async def test_readers_find_their_rows_by_an_index(full: Bed) -> None:
         (Listing(newer_than=datetime(2026, 11, 30, 17, tzinfo=UTC)), "payouts_created_idx"),
         (Listing(states=OPEN, limit=5000), "payouts_open_idx"),
         (Listing(run_id=RunId("run-3")), "payouts_run_idx"),
-        (Listing(run_id=RunId("run-3"), states={State.ACCEPTED}), "payouts_run_idx"),
+        (Listing(run_id=RunId("run-3"), account=ACCOUNT), "payouts_run_idx"),
     ]
     async with full.store.database.engine.connect() as connection:
         for listing, index in wanted:
