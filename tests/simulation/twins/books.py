@@ -14,6 +14,7 @@ from tests.simulation.twins.constraints import check_change, check_insert, refus
 from tests.simulation.twins.rows import AccountRow, EventRow, Line, QueryRow, WorkerRow
 from tests.simulation.twins.tables import Tables, identity
 
+_GONE: Final = object()
 COMPLETIONS: Final = frozenset({"payout.succeeded", "payout.failed"})
 
 
@@ -72,6 +73,7 @@ class Books:
         """Make a statement's rows what everybody sees, and tell of them."""
         if not statement.changes:
             return
+        statement.tables = self.tables
         statement.write()
         if self._watch is not None and statement.tells:
             self._watch.committed(statement.told())
@@ -81,27 +83,22 @@ class Statement:
     """What one statement changes: staged row by row, refused whole, committed whole."""
 
     __slots__ = (
-        "accounts",
         "audit",
         "before",
         "books",
         "by",
         "changes",
         "events",
-        "hidden",
         "incidents",
         "inserted",
         "lines",
         "payouts",
         "published",
-        "queries",
-        "runs",
+        "rows",
         "said",
-        "suspects",
         "tables",
         "unpublished",
         "watched",
-        "workers",
     )
 
     def __init__(self, books: Books, by: str) -> None:
@@ -115,15 +112,10 @@ class Statement:
         self.events: dict[str, EventRow] = {}
         self.said: list[Event] = []
         self.incidents: list[Incident] = []
-        self.queries: list[QueryRow] = []
-        self.workers: list[WorkerRow] = []
-        self.accounts: list[AccountRow] = []
-        self.runs: dict[RunId, str | None] = {}
-        self.suspects: dict[str, int | None] = {}
+        self.rows: list[tuple[dict[Any, Any], object, object]] = []
         self.audit: list[AuditEntry] = []
-        self.published: list[EventRow] = []
-        self.unpublished: list[EventRow] = []
-        self.hidden: list[EventRow] = []
+        self.published: list[str] = []
+        self.unpublished: list[str] = []
         self.inserted: list[PayoutId] = []
         self.watched: list[PayoutId] = []
 
@@ -227,43 +219,45 @@ class Statement:
     def publish_completion_again(self, payout_id: PayoutId) -> None:
         """Have the completion event of an ended payout published once more."""
         row = self.tables.events[self.tables.completions[payout_id]]
-        self.changes = True
-        self.unpublished.append(row._replace(published_at=None, hidden_until=None))
+        self._set(
+            self.tables.events, row.event_id, row._replace(published_at=None, hidden_until=None)
+        )
+        self._set(self.tables.unpublished, row.event_id, None)
+        self.unpublished.append(row.event_id)
 
     def publish(self, row: EventRow) -> None:
         """Take down that an event was published."""
-        self.changes = True
-        self.published.append(row)
+        self._set(self.tables.events, row.event_id, row)
+        self._set(self.tables.unpublished, row.event_id, _GONE)
+        self.published.append(row.event_id)
 
     def hide(self, row: EventRow) -> None:
         """Hide an event from other relays for a while."""
-        self.changes = True
-        self.hidden.append(row)
+        self._set(self.tables.events, row.event_id, row)
 
     def query(self, row: QueryRow) -> None:
         """Add or change a query."""
-        self.changes = True
-        self.queries.append(row)
+        self._set(self.tables.queries, row.query_id, row)
 
     def worker(self, row: WorkerRow) -> None:
         """Add or change a worker."""
-        self.changes = True
-        self.workers.append(row)
+        self._set(self.tables.workers, row.number, row)
 
     def account(self, row: AccountRow) -> None:
         """Add or change an account."""
-        self.changes = True
-        self.accounts.append(row)
+        self._set(self.tables.accounts, row.name, row)
 
     def suspect(self, key: str, begun: int | None) -> None:
         """Count a suspect, or forget it."""
-        self.changes = True
-        self.suspects[key] = begun
+        self._set(self.tables.suspects, key, _GONE if begun is None else begun)
 
     def run(self, run_id: RunId, reason: str | None) -> None:
         """Pause a run, or resume it."""
+        self._set(self.tables.runs_paused, run_id, _GONE if reason is None else reason)
+
+    def _set(self, table: dict[Any, Any], key: object, row: object) -> None:
         self.changes = True
-        self.runs[run_id] = reason
+        self.rows.append((table, key, row))
 
     def apart(self) -> Statement | None:
         """Take the new events out into a statement of their own; None if there are none."""
@@ -282,15 +276,16 @@ class Statement:
             before=self.before,
             after=self.payouts,
             events=self.said,
-            unpublished=[row.event_id for row in self.unpublished],
-            published=[row.event_id for row in self.published],
+            unpublished=self.unpublished,
+            published=self.published,
             incidents=self.incidents,
         )
 
     def write(self) -> None:
         """Put every staged row into its table and the indexes."""
-        tables = self.tables = self.books.tables
-        self._write_payouts(tables)
+        tables = self.tables
+        if self.payouts:
+            self._write_payouts(tables)
         for payout_id, line in self.lines:
             tables.timeline.setdefault(payout_id, []).append(line)
         for event_id, row in self.events.items():
@@ -298,22 +293,15 @@ class Statement:
             tables.unpublished[event_id] = None
             if row.type in COMPLETIONS:
                 tables.completions[row.payout_id] = event_id
-        for row in self.published:
-            tables.events[row.event_id] = row
-            tables.unpublished.pop(row.event_id, None)
-        for row in self.hidden:
-            tables.events[row.event_id] = row
-        for row in self.unpublished:
-            tables.events[row.event_id] = row
-            tables.unpublished[row.event_id] = None
+        for table, key, value in self.rows:
+            if value is _GONE:
+                table.pop(key, None)
+            else:
+                table[key] = value
         for incident in self.incidents:
             _write_incident(tables, incident)
-        tables.queries.update((row.query_id, row) for row in self.queries)
-        tables.workers.update((row.number, row) for row in self.workers)
-        tables.accounts.update((row.name, row) for row in self.accounts)
-        _write_or_drop(tables.runs_paused, self.runs)
-        _write_or_drop(tables.suspects, self.suspects)
-        tables.audit.extend(self.audit)
+        if self.audit:
+            tables.audit.extend(self.audit)
 
     def _write_payouts(self, tables: Tables) -> None:
         for payout_id in self.inserted:
@@ -345,11 +333,3 @@ def _write_incident(tables: Tables, incident: Incident) -> None:
     own_id = incident.originator_conversation_id
     if incident.kind.value == "unmatched" and own_id is not None:
         tables.unmatched.setdefault(own_id, incident)
-
-
-def _write_or_drop(table: dict[Any, Any], rows: Mapping[Any, Any]) -> None:
-    for key, value in rows.items():
-        if value is None:
-            table.pop(key, None)
-        else:
-            table[key] = value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from payouts.domain.errors import StoreRefusedError
-from payouts.domain.payout import ENDED, Payout, sources_of
+from payouts.domain.payout import ENDED, Payout, State, sources_of
 from payouts.domain.values import ConversationId, OriginatorConversationId, PayoutId
 from payouts.ports import Completion, CompletionOutcome, Query
 from payouts.storage.steps import MAX_DESCRIPTION, storable
@@ -12,6 +14,8 @@ from tests.simulation.twins.entering import Step, storable_reason
 from tests.simulation.twins.rows import QueryRow
 from tests.simulation.twins.session import Session
 from tests.simulation.twins.tables import Tables
+
+_SOURCES: Final = {state: sources_of(state) for state in State}
 
 
 class Completing(Session):
@@ -81,7 +85,7 @@ class Completing(Session):
 
 
 def _agrees(st: Statement, payout: Payout, completion: Completion) -> bool:
-    stands = payout.state in sources_of(completion.to) or "completion sources" in st.without
+    stands = payout.state in _SOURCES[completion.to] or "completion sources" in st.without
     if not stands or "completion amount" in st.without:
         return stands
     return completion.amount_minor in {None, payout.amount_minor} and completion.receiver in {

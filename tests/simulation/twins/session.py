@@ -88,7 +88,7 @@ class Session:
             apart: Statement | None = None
             try:
                 outcome = work(statement)
-                if "event in the same commit" in self.books.without and statement.payouts:
+                if statement.events and "event in the same commit" in self.books.without:
                     apart = statement.apart()
                 self.books.commit(statement)
             except PayoutsError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from payouts.domain.errors import StoreRefusedError
-from payouts.domain.payout import HELD_CONTRADICTED, Payout, sources_of
+from payouts.domain.payout import HELD_CONTRADICTED, Payout, State, sources_of
 from payouts.ports import Incident, IncidentKind, Move, Moved
 from payouts.storage.steps import MAX_DESCRIPTION, storable
 from tests.simulation.twins.books import Statement
@@ -13,13 +14,15 @@ from tests.simulation.twins.entering import Step, storable_reason
 from tests.simulation.twins.rows import Line, changed
 from tests.simulation.twins.session import Session
 
+_SOURCES: Final = {state: sources_of(state) for state in State}
+
 
 class Transitions(Session):
     """Moves by compare-and-set, notes, and incidents."""
 
     async def move(self, move: Move) -> Moved:
         """Enter a state, if the payout still stands as the move says (see the port)."""
-        if not move.sources or not move.sources <= sources_of(move.to):
+        if not move.sources or not move.sources <= _SOURCES[move.to]:
             raise StoreRefusedError(f"(no transition to {move.to.value} from each source)")
         return await self._call("move", lambda st: self._move(st, move))
 
