@@ -26,18 +26,18 @@ _RESUME_RUN: Final = text("DELETE FROM paused_runs WHERE run_id = :run_id")
 _PAUSED_RUNS: Final = text("SELECT run_id, reason FROM paused_runs ORDER BY run_id LIMIT :limit")
 # What is not on its way is held row by row, so that no sweep looks at it again and again.
 _HOLD_RUN: Final = text("""
-WITH some AS (
+WITH picked AS (
     SELECT id FROM payouts WHERE run_id = :run_id AND state IN ('received', 'waiting')
         AND held IS NULL ORDER BY id LIMIT :limit FOR UPDATE
 )
-UPDATE payouts p SET held = :held FROM some WHERE p.id = some.id RETURNING p.id
+UPDATE payouts p SET held = :held FROM picked WHERE p.id = picked.id RETURNING p.id
 """)
 _RELEASE_RUN: Final = text("""
-WITH some AS (
+WITH picked AS (
     SELECT id FROM payouts WHERE run_id = :run_id AND held = :held
     ORDER BY id LIMIT :limit FOR UPDATE
 )
-UPDATE payouts p SET held = NULL FROM some WHERE p.id = some.id RETURNING p.id
+UPDATE payouts p SET held = NULL FROM picked WHERE p.id = picked.id RETURNING p.id
 """)
 _PAUSE_ALL: Final = text("""
 UPDATE accounts SET paused = true, paused_reason = :reason,

@@ -231,7 +231,7 @@ class Sweeps(Part):
         """End what expired unsent (see the port); its ids are derived, its guard is the SQL's."""
         found = await self._database.fetch(_FIND_EXPIRED, {"now": now, "limit": limit})
         if not found:
-            return ()
+            return []
         rows = [
             {
                 "payout_id": payout_id,

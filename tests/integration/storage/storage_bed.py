@@ -210,7 +210,7 @@ async def fetch(url: str, statement: str, *values: object) -> list[asyncpg.Recor
 
 
 @asynccontextmanager
-async def open_bed(url: str, **settings: bool) -> AsyncIterator[Bed]:
+async def open_bed(url: str, **settings: Any) -> AsyncIterator[Bed]:
     clock = StandingClock()
     async with PostgresStore(url, clock, **settings) as store:
         yield Bed(store, clock, url)
