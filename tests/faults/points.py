@@ -1,0 +1,352 @@
+"""The table of kill points: every boundary between two steps at which a process can be made to die.
+
+Nothing of the product knows them. `mortal.py` puts them around the product's classes at run time,
+in a test's own process, so that in production they cost nothing and cannot be set by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Process(StrEnum):
+    """Who dies; the value is the deployable's module."""
+
+    WORKER = "worker"
+    CALLBACK_SERVER = "callback_server"
+
+
+class Moment(StrEnum):
+    """When, as seen from the step."""
+
+    BEFORE = "before"  # Nothing of the step has been done.
+    DURING = "during"  # It is on its way; nobody here knows what has become of it.
+    AFTER = "after"  # It is done, and nobody here has heard of it.
+    SOON = "soon"  # It was handed on; within a few milliseconds the process dies.
+
+
+class Part(StrEnum):
+    """In which part of a process's life the point lies."""
+
+    START = "start"
+    WORK = "work"
+    DRAIN = "drain"
+
+
+class Seam(StrEnum):
+    """How the point is put there."""
+
+    METHOD = "method"  # Around a method: `package.module:Class.method`.
+    BATCH = "batch"  # Around one commit of the batch writer of this name.
+    GATE = "gate"  # Around the first byte of the request that this method sends.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One step, the processes that take it, and the moments at which they can die there.
+
+    Args:
+        often: how many passings may go by before the one that kills, at most.
+        found: whether `after` means only passings that found or changed something.
+    """
+
+    name: str
+    step: str
+    target: str
+    moments: tuple[Moment, ...]
+    processes: tuple[Process, ...]
+    part: Part = Part.WORK
+    seam: Seam = Seam.METHOD
+    often: int = 1
+    found: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A place, one of its processes, one of its moments."""
+
+    place: Place
+    process: Process
+    moment: Moment
+
+    @property
+    def name(self) -> str:
+        """Return the name by which it is armed, counted and told."""
+        return f"{self.process}:{self.place.name}.{self.moment}"
+
+
+B, D, A, S = Moment.BEFORE, Moment.DURING, Moment.AFTER, Moment.SOON
+W: Final = (Process.WORKER,)
+C: Final = (Process.CALLBACK_SERVER,)
+BOTH: Final = (Process.WORKER, Process.CALLBACK_SERVER)
+
+_STORE: Final = "payouts.storage.store:PostgresStore"
+_GATEWAY: Final = "payouts.mpesa.client:SoapGateway"
+
+
+def _statement(  # noqa: PLR0913 - a row of the table
+    method: str,
+    step: str,
+    processes: tuple[Process, ...] = W,
+    *,
+    moments: tuple[Moment, ...] = (B, A),
+    often: int = 1,
+    found: bool = False,
+    part: Part = Part.WORK,
+) -> Place:
+    return Place(
+        name=method.replace("_", "-"),
+        step=step,
+        target=f"{_STORE}.{method}",
+        moments=moments,
+        processes=processes,
+        part=part,
+        often=often,
+        found=found,
+    )
+
+
+def _commit(writer: str, step: str, processes: tuple[Process, ...], *, often: int) -> Place:
+    return Place(
+        name=f"{writer}-commit",
+        step=step,
+        target=writer,
+        moments=(B, D, A),
+        processes=processes,
+        seam=Seam.BATCH,
+        often=often,
+    )
+
+
+def _gate(method: str, step: str, moments: tuple[Moment, ...], *, often: int = 1) -> Place:
+    return Place(
+        name=f"{method.replace('_', '-')}-first-byte",
+        step=step,
+        target=f"{_GATEWAY}.{method}",
+        moments=moments,
+        processes=W,
+        seam=Seam.GATE,
+        often=often,
+    )
+
+
+def _method(  # noqa: PLR0913 - a row of the table
+    name: str,
+    step: str,
+    target: str,
+    moments: tuple[Moment, ...],
+    processes: tuple[Process, ...] = W,
+    *,
+    often: int = 1,
+    found: bool = False,
+    part: Part = Part.WORK,
+) -> Place:
+    return Place(
+        name=name,
+        step=step,
+        target=target,
+        moments=moments,
+        processes=processes,
+        often=often,
+        found=found,
+        part=part,
+    )
+
+
+_START: Final = (
+    _method(
+        "topology",
+        "declare exchanges and queues",
+        "payouts.messaging.topology:Topology.declare",
+        (B, D, A),
+        BOTH,
+        part=Part.START,
+    ),
+    _method(
+        "store-opened",
+        "open the database, check its schema",
+        f"{_STORE}.__aenter__",
+        (A,),
+        BOTH,
+        part=Part.START,
+    ),
+    _statement("enlist", "take a worker's number", part=Part.START),
+)
+
+_INTAKE: Final = (
+    _method(
+        "delivery",
+        "handle one delivery: arrived / durable, not acknowledged",
+        "worker.commands:CommandHandler.handle",
+        (B, A),
+        often=40,
+    ),
+    _method(
+        "turn",
+        "a slot and the account's turn are taken, nothing is written",
+        "payouts.storage.pace:PostgresPace.turn",
+        (A,),
+        often=40,
+    ),
+    _commit("intents", "commit intents", W, often=20),
+    _statement(
+        "record_intent", "the intent is durable and heard of", moments=(A,), often=40
+    ),
+    _statement("record_rejection", "commit a `payout.rejected` of an invalid command"),
+    _method(
+        "dead-letter",
+        "publish a dead letter until confirmed",
+        "payouts.messaging.publisher:DeadLetters.put",
+        (B, D, A),
+        often=2,
+    ),
+    _method(
+        "acknowledgement",
+        "acknowledge deliveries to RabbitMQ",
+        "aiormq:Channel.basic_ack",
+        (B, S),
+        often=20,
+    ),
+)
+
+_SUBMISSION: Final = (
+    _method("submit", "send a payment: begun / answered", f"{_GATEWAY}.submit", (B, A), often=40),
+    _gate("submit", "the payment's first byte: at the gate / written", (B, S), often=40),
+    _commit("moves", "commit answers and other transitions", BOTH, often=20),
+    _statement("move", "the transition is durable and heard of", BOTH, moments=(A,), often=20),
+    _commit("notes", "commit notes in the timeline", BOTH, often=4),
+    _statement("count_refusal", "count a configuration refusal, perhaps pause the account"),
+    _statement("clear_refusals", "forget refusals after an acceptance"),
+    _statement("claim_due", "claim payouts that are due", moments=(B, D, A), found=True),
+)
+
+_COMPLETION: Final = (
+    _method(
+        "callback",
+        "a Result arrives / its answer goes out",
+        "callback_server.handlers:Handlers.result",
+        (B, A, S),
+        C,
+        often=30,
+    ),
+    _method(
+        "result",
+        "take a Result: read / durable, not acknowledged",
+        "payouts.services.completion:Completions.take_result",
+        (B, A),
+        BOTH,
+        often=20,
+    ),
+    _method(
+        "queue-timeout",
+        "take a notifyQueueTimeout: arrived / durable, not acknowledged",
+        "payouts.services.completion:Completions.take_queue_timeout",
+        (B, A),
+        C,
+    ),
+    _commit("completions", "commit ends with their events", BOTH, often=10),
+    _statement("complete", "the end is durable and heard of", BOTH, moments=(A,), often=10),
+    _statement("record_incident", "keep an incident", BOTH),
+    _statement("record_balance", "write the balance down that a Result told", C),
+    _statement("set_paused", "pause an account whose Results blame its configuration", C),
+)
+
+_RELAY: Final = (
+    _method(
+        "publish",
+        "publish an event: begun / sent, not confirmed / confirmed, not marked",
+        "payouts.messaging.publisher:AmqpEventPublisher.publish",
+        (B, D, A),
+        BOTH,
+        often=10,
+    ),
+    _commit("published", "mark events published", BOTH, often=10),
+    _statement("claim_unpublished", "claim overlooked events", BOTH, found=True),
+)
+
+_RECONCILIATION: Final = (
+    _statement("claim_doubts", "claim payouts in doubt", found=True),
+    _statement("record_query", "write down that a question goes out"),
+    _method("ask-broker", "ask the broker's log: answered", f"{_GATEWAY}.ask_broker", (A,)),
+    _gate("ask_broker", "the question's bytes are written", (S,)),
+    _method("ask-core", "ask the core: answered", f"{_GATEWAY}.ask_core", (A,)),
+    _gate("ask_core", "the question's first byte: at the gate / written", (B, S)),
+    _statement("attach_conversation", "keep the gateway's id of a question"),
+    _statement("record_not_found", "count a *not found*", BOTH),
+    _statement("resend", "claim a payout for the same id's next send", found=True),
+    _statement("postpone", "leave a payout to a person"),
+)
+
+_SWEEPS: Final = (
+    _statement("beat", "beat: tell that the worker lives", often=3),
+    _statement("mark_abandoned", "doubt what dead workers had in flight", BOTH, found=True),
+    _statement("mark_overdue", "doubt accepted payouts without a Result", BOTH, found=True),
+    _statement("mark_orphaned", "doubt rows that this worker does not have in flight"),
+)
+
+_DRAIN: Final = (
+    _method(
+        "consumer-stop",
+        "take no more deliveries, give the rest back",
+        "payouts.messaging.consumer:CommandConsumer.stop",
+        (B, A),
+        part=Part.DRAIN,
+    ),
+    _method(
+        "pool-drain",
+        "wait for the requests in flight",
+        "worker.pool:Pool.drain",
+        (B, A),
+        part=Part.DRAIN,
+    ),
+    _method(
+        "server-stop",
+        "take no more callbacks, finish those in hand",
+        "aiohttp.web:AppRunner.cleanup",
+        (B, A),
+        C,
+        part=Part.DRAIN,
+    ),
+    _method(
+        "loops-stop",
+        "end the sweeps",
+        "payouts.services.sweeps:SweepLoops.stop",
+        (B, A),
+        BOTH,
+        part=Part.DRAIN,
+    ),
+    _statement("retire", "give the worker's number back", part=Part.DRAIN),
+    _method(
+        "relay-drain",
+        "publish the events in hand",
+        "payouts.services.relay:Relay.drain",
+        (B, A),
+        BOTH,
+        part=Part.DRAIN,
+    ),
+)
+
+PLACES: Final = (
+    *_START,
+    *_INTAKE,
+    *_SUBMISSION,
+    *_COMPLETION,
+    *_RELAY,
+    *_RECONCILIATION,
+    *_SWEEPS,
+    *_DRAIN,
+)
+
+
+def _points() -> Iterator[Point]:
+    for place in PLACES:
+        for process in place.processes:
+            for moment in place.moments:
+                yield Point(place=place, process=process, moment=moment)
+
+
+POINTS: Final = {point.name: point for point in _points()}
+"""All points by name, in the order of a payout's way."""
