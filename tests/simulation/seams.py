@@ -109,7 +109,8 @@ class GatewayFaults:
         result_failed: the core declines: a failed Result, no money moves.
         result_ambiguous: a Result of code 17 (money moved or not), then another or none.
         result_mismatch: the Result carries another amount; the payment itself is right.
-        result_contradicts: after a true Result another that says the contrary (a lie).
+        result_contradicts: after a true Result was acknowledged, another that says the contrary
+            (a lie); the truth always comes first, or no end could be judged.
         forgets: ids are not remembered: a second request with the same id pays again.
         asks_fail: the share of queries that find no answer.
         not_found_wrongly: the share of queries for a payment under way that say not found.
@@ -173,7 +174,9 @@ class Commit:
 class StoreWatch(Protocol):
     """Hears of every commit that changed payouts, events or incidents."""
 
-    def committed(self, commit: Commit) -> None: ...
+    def committed(self, commit: Commit) -> None:
+        """Hear of one commit, before anybody else does."""
+        ...
 
 
 class GatewayWatch(Protocol):
@@ -195,11 +198,17 @@ class GatewayWatch(Protocol):
 class BrokerWatch(Protocol):
     """Hears what RabbitMQ takes for good."""
 
-    def acknowledged(self, body: bytes, message_id: str | None) -> None: ...
+    def acknowledged(self, body: bytes, message_id: str | None) -> None:
+        """Hear that a command is forgotten for good."""
+        ...
 
-    def dead_lettered(self, body: bytes, message_id: str | None, reason: str) -> None: ...
+    def dead_lettered(self, body: bytes, message_id: str | None, reason: str) -> None:
+        """Hear that a dead letter is durable."""
+        ...
 
-    def took_event(self, event: Event) -> None: ...
+    def took_event(self, event: Event) -> None:
+        """Hear that downstream has an event."""
+        ...
 
 
 # The gateway calls back: the world picks a living callback server, which runs it as one of its
@@ -220,7 +229,11 @@ TellTimeout = Callable[[QueueTimeout], Awaitable[bool]]
 #       .waiting() -> int                        commands not yet acknowledged
 #       .pending dead letters and events         lists, for the auditor
 #   gateway.Mpesa(far, faults, watch, tell_result, tell_timeout)    the far side, its true ledger
-#   gateway.TwinGateway(mpesa, spawn)            one per process; a Gateway
+#       .is_alive(own_id) -> bool                a request of this id is on its way there, is being
+#                                                worked on, or was paid: sending again is a risk
+#       .busy() -> bool                          requests on their way, or Results to be told yet
+#   gateway.TwinGateway(mpesa)                   one per process; a Gateway
 #       may_send() is asked in the instant in which the bytes leave: in the same step as `after`.
 #
+# Tasks and futures are kept in dicts or lists, never in sets: their order must be that of the seed.
 # Everything is driven by `asyncio.get_running_loop()`; nothing reads the wall clock or `random`.
