@@ -49,6 +49,8 @@ def money_of(text: str) -> int:
     found = _MONEY.fullmatch(text[:_LOOK])
     if found is None or (found["sign"] == "(") != text.endswith(")"):
         raise ValueError("the amount cannot be read")
+    if found["sign"] and found["minus"]:
+        raise ValueError("the amount cannot be read")
     minor = int(found["units"].replace(",", "")) * 100 + int((found["cents"] or "").ljust(2, "0"))
     negative = found["sign"] in {"-", "("} or bool(found["minus"])
     return -minor if negative else minor

@@ -155,7 +155,7 @@ class Comparing:
             self._tell(Kind.FAILED_HERE, line, booked, _joined(_failure(booked), told))
         elif booked.state is not State.SUCCEEDED:
             certain = booked.state is State.IN_DOUBT and not other
-            command = f"payouts resolve {booked.payout_id} --paid {line.receipt}" if certain else ""
+            command = _resolving(line, booked) if certain else ""
             detail = _joined(f"{booked.state.value} here", told)
             self._tell(Kind.OPEN_HERE, line, booked, detail, command)
         else:
@@ -242,6 +242,11 @@ def _failure(booked: Booked) -> str:
     if booked.retried_as is None:
         return f"{why}; pay nothing for it again"
     return f"{why} and sent again as {booked.retried_as}: perhaps paid twice"
+
+
+def _resolving(line: Line, booked: Booked) -> str:
+    proof = f"--evidence 'statement, line {line.number}'"
+    return f"payouts resolve {booked.payout_id} --paid {line.receipt} {proof}"
 
 
 def _amounts(booked: Booked, line: Line) -> str:
