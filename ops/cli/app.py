@@ -14,7 +14,9 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from ops.cli import accounts, codes, database, listing, processes, runs, show, verifying
+from ops.cli.dead_letters import commands as dead_letters
 from ops.cli.exits import CommandError, Exit
+from ops.cli.orders import asking, audit, commands, pausing, restored
 from ops.cli.screen import Screen
 from ops.cli.sending import command as sending
 from payouts.domain.errors import PayoutsError, SettingsError
@@ -51,35 +53,66 @@ def build_app() -> App:
     app.command(processes.worker, group=running)
     app.command(processes.callback_server, group=running)
     app.command(processes.simulator, group=running)
-    schema = App(
-        name="db",
-        help="Look after the database schema.",
-        group=running,
-        default_parameter=_PLAIN,
-    )
-    schema.command(database.upgrade)
-    schema.command(database.current)
-    app.command(schema)
+    app.command(_database(running))
 
     app.command(sending.send, group=paying)
 
     app.command(show.show, group=looking)
     app.command(listing.list_payouts, name="list", group=looking)
-    run = App(
-        name="run",
-        help="Look at disbursement runs.",
-        group=looking,
-        default_parameter=_PLAIN,
-    )
-    run.command(runs.show_run, name="show")
-    app.command(run)
+    app.command(_runs(looking))
     app.command(verifying.verify, group=looking)
     app.command(codes.codes, group=looking)
 
-    app.command(accounts.accounts, group=steering)
-    app.command(accounts.pause, group=steering)
-    app.command(accounts.resume, group=steering)
+    _add_steering(app, steering)
     return app
+
+
+def _add_steering(app: App, group: Group) -> None:
+    app.command(accounts.accounts, group=group)
+    app.command(pausing.pause, group=group)
+    app.command(pausing.resume, group=group)
+    app.command(commands.hold, group=group)
+    app.command(commands.release, group=group)
+    app.command(commands.cancel, group=group)
+    app.command(commands.retry, group=group)
+    app.command(asking.reconcile, group=group)
+    app.command(commands.resolve, group=group)
+
+    events = _part("events", "Work with completion events.", group)
+    events.command(commands.republish)
+    app.command(events)
+
+    letters = _part("dead-letters", "Work through what makes no payout.", group)
+    letters.command(dead_letters.list_letters, name="list")
+    letters.command(dead_letters.show_letter, name="show")
+    letters.command(dead_letters.replay)
+    letters.command(dead_letters.discard)
+    app.command(letters)
+
+    trail = _part("audit", "See who ordered what, and why.", group)
+    trail.command(audit.list_lines, name="list")
+    trail.command(audit.verify)
+    app.command(trail)
+
+
+def _database(group: Group) -> App:
+    schema = _part("db", "Look after the database.", group)
+    schema.command(database.upgrade)
+    schema.command(database.current)
+    schema.command(restored.restored)
+    return schema
+
+
+def _runs(group: Group) -> App:
+    run = _part("run", "Look at disbursement runs, and steer them.", group)
+    run.command(runs.show_run, name="show")
+    run.command(pausing.pause_run, name="pause")
+    run.command(pausing.resume_run, name="resume")
+    return run
+
+
+def _part(name: str, text: str, group: Group) -> App:
+    return App(name=name, help=text, group=group, default_parameter=_PLAIN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,12 +13,14 @@ from payouts.domain.values import AccountName, PayoutId
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.publisher import CommandPublisher, ConfirmedPublisher
 from payouts.messaging.topology import Topology
-from payouts.ports import AccountStatus
+from payouts.ports import AccountStatus, Orders
 from payouts.runtime import SystemClock
-from payouts.settings import SendSettings
+from payouts.settings import DeadLetterOrderSettings, DeadLetterSettings, SendSettings
 from payouts.storage.accounts import Accounts
 from payouts.storage.engine import Database, create_engine
 from payouts.storage.migrate import check_schema
+from payouts.storage.orders import PostgresOrders
+from payouts.storage.oversight import Oversight
 from payouts.storage.parts import Context
 from payouts.storage.reading import PayoutsReader
 
@@ -33,7 +35,9 @@ class Books:
     """The database as the command line sees it."""
 
     reader: PayoutsReader
+    oversight: Oversight
     accounts: Accounts
+    orders: Orders
 
     async def existing(self, payout_ids: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
         """Return the payouts that there are of these ids."""
@@ -58,7 +62,12 @@ async def open_books(url: SecretStr) -> AsyncIterator[Books]:
     try:
         await check_schema(database.engine)
         context = Context(database=database, clock=SystemClock())
-        yield Books(reader=PayoutsReader(database.engine), accounts=Accounts(context))
+        yield Books(
+            reader=PayoutsReader(database.engine),
+            oversight=Oversight(database.engine),
+            accounts=Accounts(context),
+            orders=PostgresOrders(context),
+        )
     finally:
         await database.close()
 
@@ -79,6 +88,40 @@ async def open_publisher(settings: SendSettings) -> AsyncIterator[CommandPublish
         publisher = ConfirmedPublisher(connection, timeout_s=_CONFIRM_WITHIN_S)
         try:
             yield CommandPublisher(publisher, topology)
+        finally:
+            await publisher.close()
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """RabbitMQ as whoever works through dead letters sees it."""
+
+    connection: BrokerConnection
+    topology: Topology
+    publisher: ConfirmedPublisher
+
+
+@asynccontextmanager
+async def open_broker(
+    settings: DeadLetterSettings | DeadLetterOrderSettings,
+) -> AsyncIterator[Broker]:
+    """Give a connection to RabbitMQ; nothing is declared.
+
+    Raises:
+        BrokerUnavailableError: RabbitMQ does not answer.
+    """
+    connection = BrokerConnection(settings.amqp_url.get_secret_value(), name="payouts dead-letters")
+    try:
+        await connection.open(within_s=CONNECT_WITHIN_S)
+        publisher = ConfirmedPublisher(connection, timeout_s=_CONFIRM_WITHIN_S)
+        try:
+            yield Broker(
+                connection=connection,
+                topology=Topology(prefix=settings.prefix),
+                publisher=publisher,
+            )
         finally:
             await publisher.close()
     finally:

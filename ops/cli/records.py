@@ -41,6 +41,9 @@ def payout_record(payout: Payout) -> Record:
         "doubt_since": instant(payout.doubt_since),
         "next_action_at": instant(payout.next_action_at),
         "completed_at": instant(payout.completed_at),
+        "held": payout.held,
+        "ask_now": payout.ask_now,
+        "retry_of": payout.retry_of,
         "metadata_keys": sorted(payout.metadata),
     }
 
@@ -114,6 +117,8 @@ def account_record(status: AccountStatus) -> Record:
         "refusals_in_a_row": status.refusals,
         "pace_tps": status.pace,
         "utility_balance": None if balance is None else format_amount(balance),
+        "balance_at": instant(status.balance_at),
+        "cut_off_workers": status.cut_off_workers,
     }
 
 

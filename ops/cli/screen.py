@@ -53,6 +53,11 @@ class Screen:
         self.out.file.write(json.dumps(document, indent=indent) + "\n")
         self.out.file.flush()
 
+    def record(self, document: object) -> None:
+        """Write one JSON document in one line to stdout, of as many as there are."""
+        self.out.file.write(json.dumps(document) + "\n")
+        self.out.file.flush()
+
     def say(self, text: str, style: str = "") -> None:
         """Write a message to stderr."""
         for line in text.splitlines() or [""]:

@@ -34,6 +34,7 @@ UNTOLD_DETAIL: Final = "RabbitMQ gave it up itself, at its delivery limit"
 
 _CONNECT_WITHIN_S: Final = 5.0
 _DIGEST_LENGTH: Final = 12
+_ALL: Final = 0  # As a delivery tag, with `multiple`: whatever this channel has in hand.
 _FIRST_QUEUE: Final = "x-first-death-queue"
 _DEATHS: Final = "x-death"
 # What was added on the way to the dead letters, and RabbitMQ's own counts.
@@ -85,25 +86,18 @@ class OpenedDeadLetters:
         self._channel = channel
         self._topology = topology
         self._publisher = publisher
-        self._highest = 0
 
     async def letters(self, *, at_most: int) -> AsyncGenerator[DeadLetter]:
-        """Give what lies in the queue now, oldest first, one in memory at a time.
-
-        What comes while one is looking is not given, so that a command which is replayed and
-        put aside again cannot keep the look going for ever.
+        """Give what lies in the queue, oldest first, one in memory at a time, each once.
 
         Raises:
             BrokerUnavailableError: RabbitMQ is away.
             TopologyError: there is no such queue.
         """
-        queue = self._topology.dead_letters
-        for _ in range(min(at_most, await self._depth(queue))):
-            with broker_errors("take a dead letter"):
-                message = await self._channel.basic_get(queue, timeout=CHANNEL_TIMEOUT_S)
+        for _ in range(at_most):
+            message = await self._take()
             if message.delivery_tag is None:
                 return
-            self._highest = message.delivery_tag
             yield dead_letter_of(message, self._topology)
 
     async def replay(self, letter: DeadLetter, account: AccountName) -> None:
@@ -130,28 +124,35 @@ class OpenedDeadLetters:
             await self._channel.basic_ack(letter.tag)
 
     async def give_back(self) -> None:
-        """Give everything back that was only looked at, and close."""
+        """Give everything back that was only looked at; a new look begins from the front.
+
+        Raises:
+            BrokerUnavailableError: RabbitMQ is away; it gives them back itself.
+        """
+        with broker_errors("give dead letters back"):
+            await self._channel.basic_nack(_ALL, multiple=True, requeue=True)
+
+    async def close(self) -> None:
+        """Give back and close."""
         if self._channel.is_closed:
             return
         # A channel that ends gives back as well.
-        with suppress(BrokerUnavailableError), broker_errors("give dead letters back"):
-            if self._highest:
-                await self._channel.basic_nack(self._highest, multiple=True, requeue=True)
-            await self._channel.close()
+        with suppress(BrokerUnavailableError):
+            await self.give_back()
+            with broker_errors("close a channel"):
+                await self._channel.close()
 
-    async def _depth(self, queue: str) -> int:
+    async def _take(self) -> DeliveredMessage:
+        queue = self._topology.dead_letters
         try:
-            with broker_errors("look at the queue of dead letters"):
-                declared = await self._channel.queue_declare(
-                    queue, passive=True, timeout=CHANNEL_TIMEOUT_S
-                )
+            with broker_errors("take a dead letter"):
+                return await self._channel.basic_get(queue, timeout=CHANNEL_TIMEOUT_S)
         except BrokerUnavailableError as error:
             if isinstance(error.__cause__, ChannelNotFoundEntity):
                 raise TopologyError(
                     f"There is no queue {queue} yet; a worker declares it when it starts."
                 ) from None
             raise
-        return declared.message_count or 0
 
 
 @asynccontextmanager
@@ -170,7 +171,7 @@ async def opened_dead_letters(
     try:
         yield opened
     finally:
-        await opened.give_back()
+        await opened.close()
 
 
 def dead_letter_of(message: DeliveredMessage, topology: Topology) -> DeadLetter:

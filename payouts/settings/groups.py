@@ -171,7 +171,9 @@ class PolicySettings(Group):
         " query interval apart, and the same id may be sent again",
     )
     stuck_after_s: Seconds = Field(
-        24 * 3600.0, description="in doubt for this long, a payout is left to a person, alerted"
+        24 * 3600.0,
+        description="in doubt for this long, a payout is left to a person, alerted; one that is"
+        " held, waits or has no worker for this long is alerted, too",
     )
     retry_first_s: Seconds = Field(
         2.0, description="first pause after a refusal that may be retried (grows, jittered)"
@@ -212,6 +214,11 @@ class OperatorSettings(Group):
         max_length=64,
         description="who gives orders such as `payouts retry`, as the audit names them;"
         " `--operator` goes before it; empty = the login name",
+    )
+    resolve_after_s: Seconds = Field(
+        3600.0,
+        description="`payouts resolve --not-paid` is refused for this long after the last send: a"
+        " payment may still be on its way",
     )
 
 
@@ -278,7 +285,15 @@ class IntakeSettings(Group):
         200, le=65_535, description="commands in hand per account and worker process"
     )
     poison_after: Count = Field(
-        20, le=900, description="failed deliveries after which a command becomes a dead letter"
+        20,
+        le=900,
+        description="returns to its queue after which a command is tried alone; three such tries"
+        " without an end make it a dead letter",
+    )
+    repeat_window_s: SecondsOrZero = Field(
+        0.0,
+        description="a new payout with the receiver and the amount of another that came within"
+        " this time and has not failed is held until a person releases it; 0 = none is",
     )
 
 

@@ -1,0 +1,1 @@
+"""`payouts dead-letters`: what makes no payout is looked at, published again, or discarded."""
