@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from payouts.domain.events import Event
 from payouts.domain.payout import Payout
 from payouts.ports import IncidentKind
+from tests.simulation.clocks import BEGINNING
 from tests.simulation.laws import CONTENT, ENDS, LAWFUL, SAID_BY_GATEWAY
 from tests.simulation.scenario import Scenario
 from tests.simulation.seams import Commit
@@ -22,7 +24,12 @@ from tests.simulation.twins.store import Books
 from tests.simulation.upstream import Wanted
 
 SLACK_S: Final = 0.05
+VAGUE: Final = "17"  # A Result with this code says nothing.
 _QUERY_ID: Final = re.compile(r"[^_]+_[A-Za-z0-9]+-q[0-9]+_(.+)")
+
+
+def _seconds(at: datetime | None) -> float:
+    return 0.0 if at is None else (at - BEGINNING).total_seconds()
 
 
 class Violation(NamedTuple):
@@ -200,7 +207,7 @@ class Auditor:
             self._report(5, f"{payout_id} went from {was} to {now}, by {by}")
         if was == now:
             if before is not None and after.not_found_count > before.not_found_count:
-                self._counted[payout_id].append(self._time())
+                self._counted[payout_id].append(_seconds(after.last_not_found_at))
             return
         self.seen[f"{was} > {now}"] += 1
         if now == "submitting":
@@ -249,20 +256,24 @@ class Auditor:
 
     def _judge_resend(self, before: Payout) -> None:
         """Ask for the proof, counted by our own clock: what is in doubt is not guessed."""
-        payout_id = before.payout_id
-        if self._scenario.resends:
-            klass = None if before.reason is None else before.reason.klass
-            if klass == "duplicate":
-                self._report(4, f"{payout_id} is sent again although the gateway knows its id")
-            return
-        sent_s = self.truth.last_sent_s.get(before.originator_conversation_id, 0.0)
+        payout_id, own_id = before.payout_id, before.originator_conversation_id
         slack_s = SLACK_S + 2 * max(map(abs, self._scenario.skews_s))
+        sent_s = self.truth.last_sent_s.get(own_id, 0.0)
         since_s = sent_s + float(str(self._settings["not_found_grace_s"])) - slack_s
         apart_s = float(str(self._settings["query_interval_s"])) - slack_s
         counted = [at for at in self._counted[payout_id] if at >= since_s]
-        told = self.truth.not_found[before.originator_conversation_id]
-        if len(counted) < 2 or told < 2 or counted[-1] - counted[0] < apart_s or before.queued:
+        proved = (
+            len(counted) > 1
+            and self.truth.not_found[own_id] > 1
+            and counted[-1] - counted[0] >= apart_s
+            and not before.queued
+        )
+        if proved:
+            return
+        if not self._scenario.resends:
             self._report(4, f"{payout_id} is sent again without proof")
+        elif before.reason is not None and before.reason.klass == "duplicate":
+            self._report(4, f"{payout_id} is sent again although the gateway knows its id")
 
     def _judge_end(self, by: str, after: Payout) -> None:
         payout_id, own_id = after.payout_id, after.originator_conversation_id
@@ -377,7 +388,7 @@ class Auditor:
         known = self._events.get(event.event_id)
         if known is None:
             self._report(6, f"an event of {event.subject} was published before it was durable")
-        elif (known.type, known.subject, known.data) != (event.type, event.subject, event.data):
+        elif event.type in ENDS.values() and known.data != event.data:
             self._report(6, f"the event of {event.subject} was told in two ways")
         self._published.add(event.event_id)
 
@@ -386,7 +397,8 @@ class Auditor:
         self.seen["result acknowledged"] += 1
         payout_id = self._payout_of.get(own_id)
         row = None if payout_id is None else self.rows.get(payout_id)
-        if not self.truth.paid(own_id) or (row is not None and row.state.value in ENDS):
+        told = self.truth.paid(own_id) if code == "0" else own_id in self.truth.declined
+        if code == VAGUE or not told or (row is not None and row.state.value in ENDS):
             return
         kept = any(
             one.originator_conversation_id == own_id or one.payout_id == payout_id

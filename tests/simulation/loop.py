@@ -177,8 +177,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what nobody has handled: in a simulated world it is a defect."""
         error = context.get("exception")
+        message = str(context.get("message"))
+        if message.startswith("Future exception"):
+            return  # An answer to a process that has died.
         if not self.is_closed() and error is not None:
-            self.problems.append(f"{context.get('message')}: {type(error).__name__}: {error}")
+            self.problems.append(f"{message}: {type(error).__name__}: {error}")
 
     def get_debug(self) -> bool:
         """Tell that nothing is checked twice here."""

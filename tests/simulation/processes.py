@@ -237,7 +237,8 @@ class WorkerProcess:
             async def handled(delivery: Delivery) -> None:
                 nonlocal hands
                 hands += 1
-                around.auditor.in_hand(around.process.name, hands, limit, "commands")
+                if not around.broker.faults.duplicate:  # Else RabbitMQ forgets what is out.
+                    around.auditor.in_hand(around.process.name, hands, limit, "commands")
                 try:
                     await handle(delivery)
                 finally:

@@ -134,6 +134,8 @@ def _kinds(seed: int, size: Size) -> frozenset[str]:
             chosen.add(kind)
     if "restore" in chosen:  # What a lost book has sent, only the gateway's memory can tell.
         chosen.discard("forgets")
+    if "forgets" in chosen:  # What is cached, the core does not know: only its memory helps.
+        chosen -= {"gateway-queues"}
     return frozenset(chosen) - size.without
 
 

@@ -56,7 +56,7 @@ class Trace:
 
         def hear(*args: Any, **named: Any) -> None:
             said = words(*args, **named)
-            line = f"{world.loop.time():9.3f} {present_process() or '':>14} {name} {said}"
+            line = f"{world.loop.time():9.3f} {_present():>14} {name} {said}"
             self._digest.update(line.encode())
             if self._tell is not None:
                 self._tell(line)
@@ -91,3 +91,8 @@ def _of_event(event: Event) -> str:
 
 def _of_anything(*args: object, **named: object) -> str:
     return f"{args} {named}"
+
+
+def _present() -> str:
+    process = present_process()
+    return "" if process is None else process.name
