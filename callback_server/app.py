@@ -10,9 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
+from callback_server.declaring import Declaring
 from callback_server.parts import Parts
 from callback_server.routes import application
-from payouts.domain.errors import SettingsError
+from payouts.domain.errors import SettingsError, StoreRefusedError, StoreUnavailableError
 from payouts.domain.signals import Signal
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher
@@ -24,7 +25,7 @@ from payouts.runtime import (
     run_until_signal,
     system_jitter,
 )
-from payouts.services.sweeps import SweepLoops
+from payouts.services.sweeps import Sweep, SweepLoops
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore
 from payouts.telemetry import AdminServer, open_telemetry
@@ -32,9 +33,10 @@ from payouts.telemetry import AdminServer, open_telemetry
 __all__ = ["run"]
 
 MODULE: Final = "callback_server"
-CONNECT_WITHIN_S: Final = 60.0
+CONNECT_WITHIN_S: Final = 3.0  # Results do not wait for RabbitMQ.
 KEEP_ALIVE_S: Final = 75.0
 LAST_EVENTS_S: Final = 5.0
+LAST_BALANCES_S: Final = 2.0
 
 
 def run(processes: int = 1) -> int:
@@ -45,7 +47,11 @@ def run(processes: int = 1) -> int:
 
 
 async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then drain within PAYOUTS_DRAIN_S."""
+    """Serve until `stop` is set, then drain within PAYOUTS_DRAIN_S.
+
+    Raises:
+        TopologyError: RabbitMQ has something declared differently, seen at the start or later.
+    """
     clock = SystemClock()
     telemetry, metrics = open_telemetry(settings, MODULE)
     topology = Topology(prefix=settings.prefix)
@@ -55,22 +61,14 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
             settings.amqp_url.get_secret_value(), name=f"{MODULE} {os.getpid()} events"
         )
         stack.push_async_callback(connection.close)
-        await connection.open(within_s=CONNECT_WITHIN_S)
-        await topology.declare(connection, settings.account_names)
+        declaring = Declaring(connection, topology, settings.account_names, stop)
+        await declaring.begin(within_s=CONNECT_WITHIN_S)
         publisher = ConfirmedPublisher(connection)
         stack.push_async_callback(publisher.close)
-        store = await stack.enter_async_context(
-            PostgresStore(
-                settings.database_url.get_secret_value(),
-                clock,
-                show_progress=settings.progress_events,
-                show_msisdn=settings.show_msisdn,
-            )
-        )
+        store = await stack.enter_async_context(_store(settings, clock))
         parts = Parts(settings, store, AmqpEventPublisher(publisher, topology), clock, telemetry)
-        loops = await stack.enter_async_context(
-            SweepLoops(parts.sweeps.all(), clock, telemetry, system_jitter)
-        )
+        sweeps = [*parts.sweeps.all(), Sweep(name="topology", rest_s=1.0, run=declaring.look)]
+        loops = await stack.enter_async_context(SweepLoops(sweeps, clock, telemetry, system_jitter))
         runner = web.AppRunner(
             application(parts.handlers, settings.callback_path),
             access_log=None,
@@ -83,7 +81,8 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         admin = AdminServer(
             settings.admin_host,
             admin_port(settings.admin_port),
-            ready=lambda: {"rabbitmq": connection.connected, "database": parts.health.answers},
+            ready=lambda: {"database": parts.health.answers},
+            told=lambda: {"rabbitmq": declaring.ready},
             metrics=metrics.exposition,
         )
         await admin.start()
@@ -97,11 +96,29 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         telemetry.emit(Signal.PROCESS_DRAINING, process=MODULE, in_flight=0)
         await runner.cleanup()
         await loops.stop()
-        await parts.completions.write_balances()
-        with suppress(TimeoutError):  # The outbox keeps what is left.
-            async with asyncio.timeout(LAST_EVENTS_S):
-                await parts.relay.drain()
+        await _finish(parts)
         telemetry.emit(Signal.PROCESS_STOPPED, process=MODULE, abandoned=0)
+    if declaring.problem is not None:
+        raise declaring.problem
+
+
+def _store(settings: CallbackSettings, clock: SystemClock) -> PostgresStore:
+    return PostgresStore(
+        settings.database_url.get_secret_value(),
+        clock,
+        show_progress=settings.progress_events,
+        show_msisdn=settings.show_msisdn,
+    )
+
+
+async def _finish(parts: Parts) -> None:
+    """Write down and publish what is left, as far as database and RabbitMQ are there."""
+    with suppress(StoreUnavailableError, StoreRefusedError, TimeoutError):
+        async with asyncio.timeout(LAST_BALANCES_S):
+            await parts.completions.write_balances()
+    with suppress(TimeoutError):  # The outbox keeps what is left.
+        async with asyncio.timeout(LAST_EVENTS_S):
+            await parts.relay.drain()
 
 
 async def _listen(

@@ -12,6 +12,7 @@ from aiohttp import web
 from callback_server.guards import AllowList
 from payouts.domain.errors import (
     MessageTooLargeError,
+    StoreRefusedError,
     StoreUnavailableError,
     UnreadableMessageError,
 )
@@ -93,6 +94,10 @@ class Handlers:
         except (StoreUnavailableError, TimeoutError):
             self.telemetry.emit(Signal.STORE_AWAY, doing=f"take a {kind}")
             return _xml(503, say(Acknowledgement.OVERLOAD))
+        except StoreRefusedError as error:
+            # Not even its incident could be written: a defect. It may be sent again.
+            self._tell_refused(kind, 500, error.detail, len(body))
+            return _xml(500, say(Acknowledgement.INTERNAL_ERROR))
         return _xml(200, say(Acknowledgement.SUCCESS))
 
     def _admits(self, request: web.Request) -> bool:
@@ -105,10 +110,13 @@ class Handlers:
     def _refused(
         self, kind: str, status: int, error: UnreadableMessageError, size: int
     ) -> web.Response:
-        self.telemetry.emit(
-            Signal.RESULT_REFUSED, kind=kind, status=status, detail=error.detail, size=size
-        )
+        self._tell_refused(kind, status, error.detail, size)
         return _xml(status, soap_fault(FaultCode.CLIENT, str(error)))
+
+    def _tell_refused(self, kind: str, status: int, detail: str, size: int) -> None:
+        self.telemetry.emit(
+            Signal.RESULT_REFUSED, kind=kind, status=status, detail=detail, size=size
+        )
 
 
 async def _read(request: web.Request) -> bytes:

@@ -14,6 +14,7 @@ from payouts.ports import Clock, Telemetry
 from payouts.services.completion import Completions
 from payouts.services.health import StoreHealth
 from payouts.services.relay import Relay
+from payouts.services.upkeep import Upkeep
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore
 
@@ -41,8 +42,6 @@ class Parts:
             telemetry=telemetry,
             policies=settings.policies(),
             actor=actor,
-            balances={},
-            refusals={},
         )
         self.handlers = Handlers(
             completions=self.completions,
@@ -53,12 +52,16 @@ class Parts:
             ),
             telemetry=telemetry,
         )
-        self.sweeps = CallbackSweeps(
+        upkeep = Upkeep(
             store=store,
             completions=self.completions,
             relay=self.relay,
             clock=clock,
+            telemetry=telemetry,
+            policies=settings.policies(),
             lease_s=settings.worker_lease_s,
-            actor=actor,
-            health=self.health,
+            actor=lambda: actor,
+        )
+        self.sweeps = CallbackSweeps(
+            upkeep=upkeep, completions=self.completions, health=self.health
         )

@@ -64,24 +64,15 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             ready=lambda: {
                 "rabbitmq": taking.connected and giving.connected,
                 "lease": parts.lease.holds(),
+                "consumers": all(
+                    consumer.consuming or not parts.accounts.is_open(name)
+                    for name, consumer in consumers.items()
+                ),
             },
             metrics=metrics.exposition,
         )
         await admin.start()
         stack.push_async_callback(admin.close)
-        sweeps = WorkerSweeps(
-            store=adapters.store,
-            pool=parts.pool,
-            reconciliation=parts.reconciliation(),
-            accounts=parts.accounts,
-            consumers=consumers,
-            relay=parts.relay,
-            lease=parts.lease,
-            clock=adapters.clock,
-            pace=adapters.pace,
-            policies=parts.policies,
-            lease_s=settings.worker_lease_s,
-        )
         gauges = WorkerGauges(
             metrics=metrics,
             store=adapters.store,
@@ -90,13 +81,12 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             connection=taking,
             lease=parts.lease,
         )
+        sweeps = [
+            *_sweeps(settings, parts, adapters, consumers),
+            Sweep(name="gauges", rest_s=5.0, run=gauges.measure),
+        ]
         loops = await stack.enter_async_context(
-            SweepLoops(
-                [*sweeps.all(), Sweep(name="gauges", rest_s=5.0, run=gauges.measure)],
-                adapters.clock,
-                telemetry,
-                system_jitter,
-            )
+            SweepLoops(sweeps, adapters.clock, telemetry, system_jitter)
         )
         for consumer in consumers.values():
             consumer.start()
@@ -107,6 +97,31 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         )
         await stop.wait()
         await _drain(settings, parts, consumers, loops, telemetry)
+
+
+def _sweeps(
+    settings: WorkerSettings,
+    parts: Parts,
+    adapters: Adapters,
+    consumers: dict[AccountName, CommandConsumer],
+) -> list[Sweep]:
+    completions = parts.completions()
+    sweeps = WorkerSweeps(
+        store=adapters.store,
+        pool=parts.pool,
+        reconciliation=parts.reconciliation(completions),
+        accounts=parts.accounts,
+        consumers=consumers,
+        funds=parts.funds(),
+        completions=completions,
+        upkeep=parts.upkeep(completions),
+        lease=parts.lease,
+        clock=adapters.clock,
+        pace=adapters.pace,
+        policies=parts.policies,
+        lease_s=settings.worker_lease_s,
+    )
+    return sweeps.all()
 
 
 async def _adapters(
@@ -124,6 +139,7 @@ async def _adapters(
             clock,
             show_progress=settings.progress_events,
             show_msisdn=settings.show_msisdn,
+            repeat_window_s=settings.repeat_window_s,
         )
     )
     rates = {name: one.tps for name, one in settings.accounts.items()}

@@ -15,6 +15,7 @@ from payouts.ports import Pace, Telemetry
 from payouts.services.accounts import Accounts
 from payouts.services.intake import REASON_POISON, Intake, PutAside, Taken
 from worker.pool import Pool
+from worker.suspects import SUSPECT_TRIES, Suspects
 
 CLOSED_FOR_S: Final = 2.0
 
@@ -34,16 +35,32 @@ class CommandHandler:
     pace: Pace
     pool: Pool
     telemetry: Telemetry
+    suspects: Suspects
     poison_after: int
 
     async def handle(self, delivery: Delivery) -> None:
         """Make one command's payout durable and start sending it."""
-        if delivery.delivery_count >= self.poison_after:
-            detail = f"delivered {delivery.delivery_count} times without success"
+        if delivery.delivery_count < self.poison_after:
+            await self._handle(delivery)
+            return
+        async with self.suspects.alone(delivery.body) as begun:
+            self.telemetry.emit(
+                Signal.COMMAND_SUSPECTED,
+                account=self.rules.name,
+                deliveries=delivery.delivery_count,
+                begun=begun,
+            )
+            if begun < SUSPECT_TRIES:
+                await self._handle(delivery)
+                return
+            detail = (
+                f"delivered {delivery.delivery_count} times without success, {begun} times alone"
+            )
             await self._put_aside(
                 delivery, PutAside(reason=REASON_POISON, detail=detail, payout_id=None)
             )
-            return
+
+    async def _handle(self, delivery: Delivery) -> None:
         try:
             command = self.intake.read(decode_command(delivery.body), self.rules)
         except InvalidCommandError as error:

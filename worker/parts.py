@@ -14,17 +14,20 @@ from payouts.ports import Clock, Telemetry
 from payouts.runtime import system_jitter
 from payouts.services.accounts import Accounts
 from payouts.services.completion import Completions
+from payouts.services.funds import Funds
 from payouts.services.intake import Intake
 from payouts.services.lease import Lease
 from payouts.services.patience import Patience
 from payouts.services.reconciliation import Reconciliation
 from payouts.services.relay import Relay
 from payouts.services.submission import Submission
+from payouts.services.upkeep import Upkeep
 from payouts.settings import WorkerSettings
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from worker.commands import CommandHandler
 from worker.pool import Pool
+from worker.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +61,13 @@ class Parts:
             telemetry,
             name=f"{socket.gethostname()}:{os.getpid()}",
             lease_s=settings.worker_lease_s,
+            accounts=list(self.rules),
         )
         self.accounts = Accounts(
             list(self.rules), store, adapters.gateway, clock, telemetry, self.policies
         )
         self.patience = Patience(clock, telemetry)
+        self.suspects = Suspects(store=store, clock=clock, patience=self.patience)
         self.pool = Pool(self._submission(), adapters.pace, settings.concurrency, list(self.rules))
         self.intake = Intake(
             store=store,
@@ -89,19 +94,21 @@ class Parts:
             patience=self.patience,
         )
 
-    def reconciliation(self) -> Reconciliation:
-        """Return what settles doubt; the worker must have enlisted."""
+    def completions(self) -> Completions:
+        """Return what takes Results that the broker's log tells; the worker must have enlisted."""
         adapters = self._adapters
-        completions = Completions(
+        return Completions(
             store=adapters.store,
             relay=self.relay,
             clock=adapters.clock,
             telemetry=adapters.telemetry,
             policies=self.policies,
             actor=self.lease.actor,
-            balances={},
-            refusals={},
         )
+
+    def reconciliation(self, completions: Completions) -> Reconciliation:
+        """Return what settles doubt."""
+        adapters = self._adapters
         return Reconciliation(
             store=adapters.store,
             gateway=adapters.gateway,
@@ -115,6 +122,29 @@ class Parts:
             jitter=system_jitter,
         )
 
+    def upkeep(self, completions: Completions) -> Upkeep:
+        """Return the background work that a worker shares with callback servers."""
+        adapters = self._adapters
+        return Upkeep(
+            store=adapters.store,
+            completions=completions,
+            relay=self.relay,
+            clock=adapters.clock,
+            telemetry=adapters.telemetry,
+            policies=self.policies,
+            lease_s=self._settings.worker_lease_s,
+            actor=lambda: self.lease.actor,
+        )
+
+    def funds(self) -> Funds:
+        """Return what keeps the accounts' floats."""
+        minimums = {
+            name: one.float_min
+            for name, one in self._settings.accounts.items()
+            if one.float_min is not None
+        }
+        return Funds(store=self._adapters.store, accounts=self.accounts, minimums=minimums)
+
     def handler(self, name: AccountName) -> CommandHandler:
         """Return what handles the commands of one account."""
         rules: AccountRules = self.rules[name]
@@ -126,5 +156,6 @@ class Parts:
             pace=self._adapters.pace,
             pool=self.pool,
             telemetry=self._adapters.telemetry,
+            suspects=self.suspects,
             poison_after=self._settings.poison_after,
         )

@@ -1,4 +1,4 @@
-"""The worker's background work: due payouts, doubts, leftovers, heartbeats, accounts, events."""
+"""The worker's own background work: due payouts, doubts, orphans, heartbeats, accounts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from payouts.domain.values import AccountName
 from payouts.messaging.consumer import CommandConsumer
 from payouts.ports import Clock, Pace, PayoutStore
 from payouts.services.accounts import Accounts
+from payouts.services.completion import Completions
+from payouts.services.funds import Funds
 from payouts.services.lease import Lease
 from payouts.services.reconciliation import Reconciliation
-from payouts.services.relay import Relay
 from payouts.services.sweeps import Sweep
+from payouts.services.upkeep import Upkeep
 from worker.pool import Pool
 
-BATCH: Final = 200
 DUE_AT_ONCE: Final = 20
 ORPHANED_AFTER_S: Final = 5.0
 
@@ -37,7 +38,9 @@ class WorkerSweeps:
     reconciliation: Reconciliation
     accounts: Accounts
     consumers: Mapping[AccountName, CommandConsumer]
-    relay: Relay
+    funds: Funds
+    completions: Completions
+    upkeep: Upkeep
     lease: Lease
     clock: Clock
     policies: Policies
@@ -48,16 +51,20 @@ class WorkerSweeps:
         beat_s = min(2.0, self.lease_s / 6)
         doubt_s = min(1.0, self.policies.query_interval_s / 4)
         return [
-            Sweep(name="heartbeat", rest_s=beat_s, run=self.lease.beat),
+            Sweep(name="heartbeat", rest_s=beat_s, run=self.beat),
             Sweep(name="accounts", rest_s=1.0, run=self.look_at_accounts),
             Sweep(name="circuit", rest_s=1.0, run=self.accounts.probe),
+            Sweep(name="funds", rest_s=1.0, run=self.funds.look),
             Sweep(name="due", rest_s=0.5, run=self.submit_due, greedy=True),
             Sweep(name="doubts", rest_s=doubt_s, run=self.ask_doubts, greedy=True),
             Sweep(name="orphans", rest_s=ORPHANED_AFTER_S, run=self.find_orphans),
-            Sweep(name="abandoned", rest_s=2.0, run=self.find_abandoned),
-            Sweep(name="overdue", rest_s=1.0, run=self.find_overdue),
-            Sweep(name="relay", rest_s=1.0, run=self.relay.sweep),
+            Sweep(name="balances", rest_s=1.0, run=self.completions.write_balances),
+            *self.upkeep.all(),
         ]
+
+    async def beat(self) -> int:
+        """Tell the database that this worker lives, and which accounts it cannot serve."""
+        return await self.lease.beat(cut_off=self.accounts.cut_off())
 
     async def submit_due(self) -> int:
         """Send `received` and `waiting` payouts whose time has come, as slots allow."""
@@ -124,20 +131,6 @@ class WorkerSweeps:
             now=now,
         )
         self.pool.revoke(moved, now)
-        return len(moved)
-
-    async def find_abandoned(self) -> int:
-        """Doubt what dead workers had in flight."""
-        moved = await self.store.mark_abandoned(
-            lease_s=self.lease_s, now=self.clock.now(), limit=BATCH, actor=self.lease.actor
-        )
-        return len(moved)
-
-    async def find_overdue(self) -> int:
-        """Doubt accepted payouts whose Result is overdue."""
-        moved = await self.store.mark_overdue(
-            now=self.clock.now(), limit=BATCH, actor=self.lease.actor
-        )
         return len(moved)
 
     async def look_at_accounts(self) -> int:

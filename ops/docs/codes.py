@@ -17,7 +17,10 @@ EFFECTS: Final[Mapping[CodeClass, tuple[str, str]]] = {
     CodeClass.COMPLETED: ("`accepted`", "`succeeded`"),
     CodeClass.REFUSED_RETRY: ("`waiting`: the same id is sent again later", "`failed`"),
     CodeClass.REFUSED_FINAL: ("`failed`", "`failed`"),
-    CodeClass.CONFIGURATION: ("`waiting`; some in a row pause the account", "`failed`"),
+    CodeClass.CONFIGURATION: (
+        "`waiting`; some in a row pause the account",
+        "`failed`; some in a row pause the account",
+    ),
     CodeClass.DUPLICATE: ("`in_doubt`: an earlier send of this id arrived", "`in_doubt`"),
     CodeClass.INTERMEDIATE: ("`in_doubt`", "no move; a line in the timeline"),
     CodeClass.NOT_FOUND: ("`in_doubt`", "`in_doubt`"),
@@ -44,12 +47,13 @@ def _codes(side: Side) -> str:
             _cell(row.meaning),
             f"`{row.klass}`",
             "yes" if row.proves_unpaid else "no",
+            "" if row.blames is None else row.blames.value,
             _cell(row.source),
         )
         for row in CODES
         if row.side is side
     )
-    return table(("code", "said by", "meaning", "class", "no money moved", "source"), *rows)
+    return table(("code", "said by", "meaning", "class", "no money moved", "blames", "source"), *rows)
 
 
 def _cell(text: str) -> str:

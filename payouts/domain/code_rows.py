@@ -6,9 +6,11 @@ Results that say that this payment was declined. Whatever is not certain is ambi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from payouts.domain.code_types import Code, CodeClass, Core, Side
+from payouts.domain.code_types import Blame, Code, CodeClass, Core, Side
 
 _CONCLUSIVE: Final = frozenset(
     {CodeClass.REFUSED_RETRY, CodeClass.REFUSED_FINAL, CodeClass.CONFIGURATION}
@@ -20,6 +22,21 @@ _DUPLICATE = CodeClass.DUPLICATE
 _AMBIGUOUS = CodeClass.AMBIGUOUS
 _INTERMEDIATE = CodeClass.INTERMEDIATE
 _NOT_FOUND = CodeClass.NOT_FOUND
+
+# One wrong password may be the last before the lock (protocol.md §2.2), and all requests of an
+# account carry the same one: what blames it is never told by a single payout.
+_BLAMES: Final[Mapping[tuple[Side, Core, str], Blame]] = MappingProxyType(
+    {
+        (Side.RESULT, Core.G2, "2001"): Blame.INITIATOR,
+        (Side.RESULT, Core.DARAJA, "8006"): Blame.INITIATOR,
+        (Side.RESULT, Core.G1, "18"): Blame.INITIATOR,
+        (Side.QUERY, Core.G2, "2001"): Blame.INITIATOR,
+        (Side.QUERY, Core.DARAJA, "8006"): Blame.INITIATOR,
+        (Side.QUERY, Core.G1, "18"): Blame.INITIATOR,
+        (Side.RESULT, Core.G2, "1"): Blame.FLOAT,
+        (Side.RESULT, Core.G1, "1"): Blame.FLOAT,
+    }
+)
 
 _Line = tuple[str, CodeClass, str]
 
@@ -35,6 +52,7 @@ def _rows(side: Side, core: Core, source: str, *lines: _Line) -> tuple[Code, ...
             klass=klass,
             proves_unpaid=side is not Side.QUERY and klass in _CONCLUSIVE,
             source=source,
+            blames=_BLAMES.get((side, core, code)),
         )
         for code, klass, meaning in lines
     )

@@ -38,9 +38,21 @@ class CodeClass(StrEnum):
     AMBIGUOUS = "ambiguous"  # Anything may have happened.
 
 
+class Blame(StrEnum):
+    """What of the whole account a code blames: the next payout would meet the same."""
+
+    INITIATOR = "initiator"  # Locked, or refused so that more tries lock it: pause at once.
+    FLOAT = "float"  # The paying account's balance does not suffice; a smaller payout's may.
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """One row: on which side and core, what it means, and if it proves that no money moved."""
+    """One row: on which side and core, what it means, and what it proves and blames.
+
+    Args:
+        proves_unpaid: whether it proves that no money moved.
+        blames: what is wrong beyond the one payout, if it tells.
+    """
 
     side: Side
     core: Core
@@ -49,3 +61,4 @@ class Code:
     klass: CodeClass
     proves_unpaid: bool
     source: str
+    blames: Blame | None = None

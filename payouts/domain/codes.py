@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from payouts.domain.code_rows import ROWS
-from payouts.domain.code_types import Code, CodeClass, Core, Side
+from payouts.domain.code_types import Blame, Code, CodeClass, Core, Side
 
 CODES: tuple[Code, ...] = ROWS
 
@@ -46,3 +46,13 @@ def lookup(side: Side, code: str, family: Family = Family.G2) -> Code:
         proves_unpaid=False,
         source="protocol.md, The choices, 2",
     )
+
+
+def blames_initiator(side: Side, code: str) -> bool:
+    """Tell whether a code says that the initiator is locked, or that more tries will lock it.
+
+    Only Results are documented to say so; a Response with such a code is believed as well, since
+    a pause needs no proof and is undone by one command.
+    """
+    sides = {side, Side.RESULT} if side is Side.RESPONSE else {side}
+    return any(lookup(one, code).blames is Blame.INITIATOR for one in sides)

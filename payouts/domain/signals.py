@@ -29,6 +29,8 @@ class Signal(StrEnum):
     PROCESS_STOPPED = "process.stopped"
     COMMAND_RECEIVED = "command.received"
     COMMAND_REPEATED = "command.repeated"
+    COMMAND_HELD = "command.held"
+    COMMAND_SUSPECTED = "command.suspected"
     COMMAND_DEAD_LETTERED = "command.dead_lettered"
     COMMAND_FAILED = "command.failed"
     PAYOUT_SUBMITTED = "payout.submitted"
@@ -36,6 +38,7 @@ class Signal(StrEnum):
     PAYOUT_ENDED = "payout.ended"
     PAYOUT_QUERIED = "payout.queried"
     PAYOUT_STUCK = "payout.stuck"
+    PAYOUT_HELD = "payout.held"
     RESULT_RECEIVED = "result.received"
     RESULT_REPEATED = "result.repeated"
     RESULT_REFUSED = "result.refused"
@@ -83,6 +86,20 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
         Signal.COMMAND_REPEATED: _facts(
             _I, "A command came again; no second payout.", "payout_id", "account", "ended"
         ),
+        Signal.COMMAND_HELD: _facts(
+            _W,
+            "A new payout is durable, but nothing is sent for it yet.",
+            "payout_id",
+            "account",
+            "reason",
+        ),
+        Signal.COMMAND_SUSPECTED: _facts(
+            _W,
+            "A command came back too often; it is tried alone.",
+            "account",
+            "deliveries",
+            "begun",
+        ),
         Signal.COMMAND_DEAD_LETTERED: _facts(
             _W, "A command was put aside.", "account", "reason", "payout_id"
         ),
@@ -118,7 +135,18 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
             _I, "The gateway was asked about a payout.", "payout_id", "account", "by", "found"
         ),
         Signal.PAYOUT_STUCK: _facts(
-            _E, "A payout is in doubt for too long; a person decides.", "payout_id", "account"
+            _E,
+            "A payout stands still for too long; a person decides.",
+            "payout_id",
+            "account",
+            "state",
+        ),
+        Signal.PAYOUT_HELD: _facts(
+            _E,
+            "Something contradicts an earlier submission: nothing more is sent for the later one.",
+            "payout_id",
+            "account",
+            "reason",
         ),
         Signal.RESULT_RECEIVED: _facts(
             _D, "A Result was applied.", "payout_id", "code", "originator_conversation_id"

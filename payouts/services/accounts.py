@@ -9,7 +9,7 @@ from typing import Final
 
 from payouts.domain.answers import Answer, NotSent, NotSentCause, Response
 from payouts.domain.code_types import CodeClass, Side
-from payouts.domain.codes import lookup
+from payouts.domain.codes import blames_initiator, lookup
 from payouts.domain.decisions import Policies
 from payouts.domain.signals import Signal
 from payouts.domain.values import AccountName
@@ -26,16 +26,17 @@ class _Standing:
     failures: int = 0
     cuts: int = 0
     cut_since: float | None = None
+    pauses: int = 0  # How often this worker has paused it: what was read before is out of date.
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Accounts:
     """Knows for each account whether commands may be taken and requests sent.
 
-    Three configuration refusals in a row, over all workers, pause an account in the database;
-    a run of connection failures, or of answers that leave the outcome open, opens this worker's
-    circuit, which closes by probing, after rests that grow until an answer is understood
-    (design.md §3, "A sick account").
+    Three configuration refusals in a row, over all workers, pause an account in the database; a
+    code that says that the initiator is locked pauses it at once. A run of connection failures,
+    or of answers that leave the outcome open, opens this worker's circuit, which closes by
+    probing, after rests that grow until an answer is understood (design.md §3, "A sick account").
     """
 
     def __init__(
@@ -87,10 +88,15 @@ class Accounts:
         return [name for name, one in self._standings.items() if one.cut_since is not None]
 
     async def refresh(self) -> int:
-        """Look the accounts up in the database; return how many are closed."""
+        """Look the accounts up in the database; return how many are closed.
+
+        An account that this worker pauses while the look-up is on its way stays paused.
+        """
+        pauses = {name: standing.pauses for name, standing in self._standings.items()}
         statuses = await self._store.account_statuses(list(self._standings))
         for name, status in statuses.items():
-            self._apply(name, status)
+            if self._standings[name].pauses == pauses[name]:
+                self._apply(name, status)
         return sum(not standing.open.is_set() for standing in self._standings.values())
 
     async def probe(self) -> int:
@@ -109,9 +115,22 @@ class Accounts:
                 closed += 1
         return closed
 
+    async def pause(self, name: AccountName, reason: str) -> None:
+        """Pause an account until a person resumes it; return once that is durable."""
+        at = self._clock.now()
+        status = await self._patience.until_durable(
+            "pause an account",
+            lambda: self._store.set_paused(name, paused=True, reason=reason, at=at),
+        )
+        self._pause(name, status)
+
     async def heed(self, name: AccountName, answer: Answer) -> None:
-        """Learn from an answer: a run of connection failures, or of configuration refusals."""
+        """Learn from an answer: a locked initiator, or a run of failures or refusals."""
         standing = self._standings[name]
+        if isinstance(answer, Response) and blames_initiator(Side.RESPONSE, answer.code):
+            if not standing.status.paused:
+                await self.pause(name, f"code {answer.code} says that the initiator is locked")
+            return
         if isinstance(answer, NotSent):
             if answer.cause is not NotSentCause.FENCED:
                 self._count_failure(name, standing)
@@ -125,7 +144,7 @@ class Accounts:
         if klass is CodeClass.CONFIGURATION:
             await self._count_refusal(name, answer.code if isinstance(answer, Response) else "")
         elif klass is CodeClass.ACCEPTED and standing.status.refusals:
-            standing.status = AccountStatus(name=name, paused=standing.status.paused)
+            standing.status = replace(standing.status, refusals=0)
             await self._patience.until_durable(
                 "clear refusals", lambda: self._store.clear_refusals(name)
             )
@@ -143,7 +162,7 @@ class Accounts:
             ),
         )
         if status.paused:  # Only `refresh` reopens: answers to counts may come out of order.
-            self._apply(name, status)
+            self._pause(name, status)
         else:
             self._standings[name].status = replace(
                 self._standings[name].status, refusals=status.refusals
@@ -156,6 +175,10 @@ class Accounts:
             standing.cuts += 1
             standing.open.clear()
             self._telemetry.emit(Signal.CIRCUIT_OPENED, account=name, failures=standing.failures)
+
+    def _pause(self, name: AccountName, status: AccountStatus) -> None:
+        self._standings[name].pauses += 1
+        self._apply(name, status)
 
     def _apply(self, name: AccountName, status: AccountStatus) -> None:
         standing = self._standings[name]

@@ -20,6 +20,8 @@ from payouts.services.relay import Relay
 REASON_INVALID = "invalid"
 REASON_CONFLICT = "conflict"
 REASON_POISON = "poison"
+PAUSED = "its account or its run is paused"
+ASKED_FIRST = "after a restore it is asked about before it is sent"
 EXPIRED = Reason(
     source=ReasonSource.LOCAL,
     code="expired",
@@ -76,7 +78,7 @@ class Intake:
         )
         match outcome.recorded:
             case Recorded.NEW:
-                self._tell_new(outcome)
+                self._tell_new(outcome, wanted=intent.payout.state)
                 return Taken(payout=outcome.payout, submit=outcome.payout.state is State.SUBMITTING)
             case Recorded.SAME:
                 self.relay.offer(outcome.event)
@@ -129,7 +131,7 @@ class Intake:
             payout = replace(payout, next_action_at=now + timedelta(seconds=1))
         return Intent(payout=payout, actor=self.lease.actor)
 
-    def _tell_new(self, outcome: IntentOutcome) -> None:
+    def _tell_new(self, outcome: IntentOutcome, *, wanted: State) -> None:
         payout = outcome.payout
         self.telemetry.emit(
             Signal.COMMAND_RECEIVED,
@@ -138,3 +140,10 @@ class Intake:
             state=payout.state.value,
         )
         self.relay.offer(outcome.event)
+        if payout.held is not None or (wanted is State.SUBMITTING and payout.state is not wanted):
+            self.telemetry.emit(
+                Signal.COMMAND_HELD,
+                payout_id=payout.payout_id,
+                account=payout.account,
+                reason=payout.held or (ASKED_FIRST if payout.ask_now else PAUSED),
+            )

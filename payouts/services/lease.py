@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from payouts.domain.errors import StoreUnavailableError
 from payouts.domain.signals import Signal
-from payouts.domain.values import WorkerId
+from payouts.domain.values import AccountName, WorkerId
 from payouts.ports import Clock, PayoutStore, Telemetry
 
 SAFE_SHARE: Final = 0.6
@@ -21,13 +22,21 @@ class Lease:
     """
 
     def __init__(
-        self, store: PayoutStore, clock: Clock, telemetry: Telemetry, *, name: str, lease_s: float
+        self,
+        store: PayoutStore,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        name: str,
+        lease_s: float,
+        accounts: Sequence[AccountName] = (),
     ) -> None:
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
         self._name = name
         self._lease_s = lease_s
+        self._accounts = accounts
         self._owner: WorkerId | None = None
         self._beaten_at = float("-inf")
 
@@ -50,13 +59,17 @@ class Lease:
     async def enlist(self) -> None:
         """Take a number in the database."""
         began = self._clock.monotonic()
-        self._owner = await self._store.enlist(self._name)
+        self._owner = await self._store.enlist(self._name, accounts=self._accounts)
         self._beaten_at = began
 
-    async def beat(self) -> int:
-        """Tell the database that this worker lives; start over under a new number if it is late."""
+    async def beat(self, *, cut_off: Sequence[AccountName] = ()) -> int:
+        """Tell the database that this worker lives; start over under a new number if it is late.
+
+        Args:
+            cut_off: the accounts whose circuit is open, for others to see.
+        """
         began = self._clock.monotonic()
-        heartbeat = await self._store.beat(self.owner)
+        heartbeat = await self._store.beat(self.owner, cut_off=cut_off)
         if heartbeat.alive:
             self._beaten_at = began
             return 0

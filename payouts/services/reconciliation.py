@@ -24,8 +24,6 @@ from payouts.domain.values import AccountName, query_id_for
 from payouts.ports import (
     Clock,
     Gateway,
-    Incident,
-    IncidentKind,
     Move,
     PayoutStore,
     Query,
@@ -37,6 +35,7 @@ from payouts.services.lease import Lease
 from payouts.services.submission import move_of, name_of
 
 NOT_FOUND_ENOUGH = 2
+STUCK = "asking has not settled it; look it up in the M-PESA portal"
 # What these say cannot become better by sending once more: an earlier send arrived, or this one
 # is refused for good.
 _ASK_AFTER = frozenset({CodeClass.DUPLICATE.value, CodeClass.REFUSED_FINAL.value})
@@ -65,34 +64,33 @@ class Reconciliation:
         Raises:
             StoreUnavailableError: the step is taken again when the claim runs out.
         """
+        if payout.ask_now:  # A person's order, or a restore's: before everything else.
+            await self._ask(payout)
+            return None
         if self._is_stuck(payout):
-            await self._leave_to_a_person(payout)
+            await self.completions.incidents.record_stuck(payout, STUCK)
+            await self.store.postpone(payout.payout_id, next_action_at=None)
+            return None
+        if self._is_left_alone(payout):
+            await self.store.postpone(payout.payout_id, next_action_at=None)
             return None
         again = await self._send_again(payout)
-        if again is not None:
-            return again
-        if self.policies.ambiguous is not Ambiguous.HOLD:
+        if again is None:
             await self._ask(payout)
-        return None
+        return again
+
+    def _is_left_alone(self, payout: Payout) -> bool:
+        """Tell whether the policy leaves this doubt to a person.
+
+        What these books have never sent is no doubt about a send: a restore wants it asked about
+        before it is sent at all.
+        """
+        return self.policies.ambiguous is Ambiguous.HOLD and payout.attempts > 0
 
     def _is_stuck(self, payout: Payout) -> bool:
         since = payout.doubt_since
         limit = timedelta(seconds=self.policies.stuck_after_s)
         return since is not None and self.clock.now() - since >= limit
-
-    async def _leave_to_a_person(self, payout: Payout) -> None:
-        await self.store.record_incident(
-            Incident(
-                kind=IncidentKind.STUCK,
-                at=self.clock.now(),
-                payout_id=payout.payout_id,
-                originator_conversation_id=payout.originator_conversation_id,
-                conversation_id=payout.conversation_id,
-                detail="asking has not settled it; look it up in the M-PESA portal",
-            )
-        )
-        await self.store.postpone(payout.payout_id, next_action_at=None)
-        self.telemetry.emit(Signal.PAYOUT_STUCK, payout_id=payout.payout_id, account=payout.account)
 
     async def _send_again(self, payout: Payout) -> Payout | None:
         """Claim the payout for another send under its own id; the store decides if it may."""
@@ -184,8 +182,11 @@ class Reconciliation:
         if isinstance(decision, Found):
             if decision is Found.NOT_FOUND:
                 await self.completions.not_found(payout, asked_at=query.asked_at, query=query)
+            elif decision is Found.UNDER_WAY:
+                await self.completions.see(payout)
             return decision
         if isinstance(decision, Accept) and payout.conversation_id is not None:
+            await self.completions.see(payout)
             return Found.UNDER_WAY  # Known already; the core is asked next.
         move = move_of(
             payout,

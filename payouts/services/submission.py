@@ -90,16 +90,15 @@ def name_of(answer: Answer) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class _Sending:
-    """The last answer of a few tries, and whether any of them left this machine."""
+    """What became of the tries of one attempt: how many, and whether any left this machine."""
 
-    answer: Answer
-    tries: int = 1
+    tries: int = 0
     left_once: bool = False
 
-    def tell(self, answer: Answer) -> None:
-        self.left_once = self.left_once or not isinstance(self.answer, NotSent)
-        self.answer = answer
+    def tell(self, answer: Answer) -> Answer:
+        self.left_once = self.left_once or not isinstance(answer, NotSent)
         self.tries += 1
+        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,19 +122,21 @@ class Submission:
 
         The intent must be durable already. Passing refusals are tried again at once, a bounded
         number of times; everything else is decided by what the answer proves. `may_send`, the
-        lease and the account are asked at the last instant before each request's first byte.
+        lease, the account and, before the first send, `not_after` are asked at the last instant
+        before each request's first byte.
         """
         began = self.clock.monotonic()
         waited = (self.clock.now() - payout.created_at).total_seconds()
         owner = payout.owner
+        sending = _Sending()
 
         def still_may() -> bool:
             # A pause holds back what waited for its turn, too: it saves a lock of the initiator.
             mine = owner == self.lease.owner and self.lease.holds()
-            return mine and not self.accounts.is_paused(payout.account) and may_send()
+            late = not sending.left_once and self._is_late(payout)
+            return mine and not late and not self.accounts.is_paused(payout.account) and may_send()
 
-        sending = await self._send(payout, still_may)
-        answer = sending.answer
+        answer = await self._send(payout, still_may, sending)
         at = self.clock.now()
         kind, code = name_of(answer)
         self.telemetry.emit(
@@ -164,16 +165,25 @@ class Submission:
         await self.accounts.heed(payout.account, answer)
         await self._write_down(payout, move)
 
-    async def _send(self, payout: Payout, may_send: Callable[[], bool]) -> _Sending:
-        sending = _Sending(answer=await self._send_once(payout, may_send))
+    def _is_late(self, payout: Payout) -> bool:
+        """Tell whether its `not_after` has passed before its first submission began."""
+        if payout.submitted_at is not None or payout.not_after is None:
+            return False
+        return payout.not_after <= self.clock.now()
+
+    async def _send(
+        self, payout: Payout, may_send: Callable[[], bool], sending: _Sending
+    ) -> Answer:
+        answer = sending.tell(await self._send_once(payout, may_send))
         left = self.policies.tries_at_once - 1
-        if left < 1 or not self._worth_another(sending.answer):
-            return sending
+        if left < 1 or not self._worth_another(answer):
+            return answer
 
         async def another() -> Answer:
+            nonlocal answer
             await self.pace.turn(payout.account)
-            sending.tell(await self._send_once(payout, may_send))
-            return sending.answer
+            answer = sending.tell(await self._send_once(payout, may_send))
+            return answer
 
         retrying = AsyncRetrying(
             retry=retry_if_result(self._worth_another),
@@ -185,7 +195,7 @@ class Submission:
         await self.clock.sleep(0.1 + 0.2 * self.jitter())
         with suppress(StoreUnavailableError):  # No pace is kept: what was said stands.
             await retrying(another)
-        return sending
+        return answer
 
     def _worth_another(self, answer: Answer) -> bool:
         return is_passing(answer) and self.lease.holds()

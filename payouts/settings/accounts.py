@@ -107,6 +107,11 @@ class AccountSettings(RuleSettings):
         description="requests per second to this short code, over **all** workers together;"
         " 0 = no limit",
     )
+    float_min: AmountMinor | None = Field(
+        None,
+        description="the account pauses before its balance, less what is on its way, falls below"
+        " this; empty = never. The balance is what the last Result told",
+    )
     header_namespace: HeaderNamespaceName = Field(
         HeaderNamespaceName.B, description="`A` or `B`: the namespace of the request's header"
     )

@@ -20,13 +20,23 @@ class AdminServer:
         host: bind address.
         port: 0 takes any free one; `port` then tells which.
         ready: what must hold for this process to do its work, by name; must not block.
+        told: what is told beside it, without deciding whether the process is ready.
         metrics: what `/metrics` shows.
     """
 
-    def __init__(self, host: str, port: int, *, ready: Ready, metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ready: Ready,
+        metrics: Callable[[], bytes],
+        told: Ready = dict,
+    ) -> None:
         self._host = host
         self._wanted_port = port
         self._ready = ready
+        self._told = told
         self._metrics = metrics
         self._runner: web.AppRunner | None = None
 
@@ -63,7 +73,8 @@ class AdminServer:
     async def _tell_ready(self, _: web.Request) -> web.Response:
         checks = dict(self._ready())
         ready = all(checks.values())
-        return web.json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
+        said = {"ready": ready, "checks": {**checks, **self._told()}}
+        return web.json_response(said, status=200 if ready else 503)
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": METRICS_TYPE})

@@ -100,6 +100,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "ended",
     ),
     _count(
+        S.COMMAND_HELD, "payouts_commands_held", "New payouts that wait or are held.", "account"
+    ),
+    _count(S.COMMAND_SUSPECTED, "payouts_commands_suspected", "Commands tried alone.", "account"),
+    _count(
         S.COMMAND_DEAD_LETTERED,
         "payouts_dead_letters",
         "Commands that were put aside.",
@@ -145,6 +149,7 @@ ROWS: Final[tuple[Row, ...]] = (
         S.PAYOUT_QUERIED, "payouts_queries", "Questions about payouts.", "account", "by", "found"
     ),
     _count(S.PAYOUT_STUCK, "payouts_stuck", "Payouts left to a person.", "account"),
+    _count(S.PAYOUT_HELD, "payouts_held", "Submissions stopped by a contradiction.", "account"),
     _count(S.RESULT_RECEIVED, "payouts_results", "Results that were applied.", "code"),
     _count(S.RESULT_REPEATED, "payouts_results_repeated", "Results that came again.", "code"),
     _count(S.RESULT_REFUSED, "payouts_results_refused", "Unreadable callbacks.", "kind", "status"),
