@@ -134,13 +134,15 @@ class Accounts(Session):
 
         return await self._call("exposures", work)
 
-    async def begin_suspect(self, key: str, *, at: datetime) -> int:  # noqa: ARG002 - not shown
+    async def begin_suspect(self, key: str, *, at: datetime) -> int:
         """Write down that this command is tried alone, and how often it had been begun before."""
 
         def work(st: Statement) -> int:
-            begun = st.tables.suspects.get(key, 0)
-            st.suspect(key, begun + 1)
-            return begun
+            begun, last = st.tables.suspects.get(key, (0, None))
+            if last != at:  # The instant tells one trial from the same one written down again.
+                begun += 1
+            st.suspect(key, (begun, at))
+            return begun - 1
 
         return await self._call("begin_suspect", work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from payouts.domain.events import Event, event_of
@@ -247,13 +248,18 @@ class Statement:
         """Add or change an account."""
         self._set(self.tables.accounts, row.name, row)
 
-    def suspect(self, key: str, begun: int | None) -> None:
+    def suspect(self, key: str, begun: tuple[int, datetime] | None) -> None:
         """Count a suspect, or forget it."""
         self._set(self.tables.suspects, key, _GONE if begun is None else begun)
 
     def run(self, run_id: RunId, reason: str | None) -> None:
         """Pause a run, or resume it."""
         self._set(self.tables.runs_paused, run_id, _GONE if reason is None else reason)
+
+    def note_audit(self, entry: AuditEntry) -> None:
+        """Add a line to the audit."""
+        self.changes = True
+        self.audit.append(entry)
 
     def _set(self, table: dict[Any, Any], key: object, row: object) -> None:
         self.changes = True

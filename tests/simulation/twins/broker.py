@@ -119,7 +119,7 @@ class TwinConsumer:
         self._on_failure = on_failure
         self._wanted = True
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._arrived: list[Delivery] = []
         self._woken: asyncio.Future[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -164,7 +164,7 @@ class TwinConsumer:
             return 0
         self._hand_out(channel)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+            await asyncio.wait(list(self._tasks), timeout=grace_s)
         abandoned = list(self._tasks)
         for task in abandoned:
             task.cancel()
@@ -199,7 +199,7 @@ class TwinConsumer:
             self._arrived.clear()  # RabbitMQ has them back.
             # Without this wait a flapping broker would pile up more than `prefetch` in hand.
             if self._tasks:
-                await asyncio.wait(self._tasks)
+                await asyncio.wait(list(self._tasks))
             await asyncio.sleep(LOST_PAUSE_S)
 
     def _arrive(self, delivery: Delivery) -> None:
@@ -214,8 +214,8 @@ class TwinConsumer:
         arrived, self._arrived = self._arrived, []
         for delivery in arrived:
             task = asyncio.create_task(self._handle(channel, delivery))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = None
+            task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _handle(self, channel: Channel, delivery: Delivery) -> None:
         broker, tag = self._broker, delivery.tag

@@ -45,14 +45,20 @@ class TwinGateway:
 
     async def submit(self, payout: Payout, *, may_send: Callable[[], bool]) -> Answer:
         """Send the payment once, if `may_send` holds in the instant before its first byte."""
-        return await self._ask(lambda reply: self._mpesa.take_payment(payout, reply), may_send)
+        mpesa, own_id = self._mpesa, payout.originator_conversation_id
+        return await self._ask(
+            lambda reply: mpesa.take_payment(payout, reply),
+            may_send,
+            lambda delay_s, act: mpesa.leave(own_id, delay_s, act),
+        )
 
     async def ask_core(
         self, payout: Payout, query_id: OriginatorConversationId, *, may_send: Callable[[], bool]
     ) -> Answer:
         """Send a TransactionStatusQuery; what it finds comes later, as a Result of `query_id`."""
+        mpesa = self._mpesa
         return await self._ask(
-            lambda reply: self._mpesa.take_query(payout, query_id, reply), may_send
+            lambda reply: mpesa.take_query(payout, query_id, reply), may_send, mpesa.later
         )
 
     async def ask_broker(self, payout: Payout) -> BrokerAnswer:
@@ -65,9 +71,9 @@ class TwinGateway:
 
         def arrive() -> None:
             found = _LOST if lost or mpesa.faults.away else mpesa.look_up(payout)
-            mpesa.far.after(mpesa.way_s(), lambda: _resolve(answer, found))
+            mpesa.later(mpesa.way_s(), lambda: _resolve(answer, found))
 
-        mpesa.far.after(mpesa.way_s(), arrive)
+        mpesa.later(mpesa.way_s(), arrive)
         return await answer
 
     def can_ask_broker(self, account: AccountName) -> bool:  # noqa: ARG002 - all or none
@@ -78,7 +84,12 @@ class TwinGateway:
         """Tell whether the gateway can be connected to."""
         return await self._connect()
 
-    async def _ask(self, take: Callable[[Reply], None], may_send: Callable[[], bool]) -> Answer:
+    async def _ask(
+        self,
+        take: Callable[[Reply], None],
+        may_send: Callable[[], bool],
+        leave: Callable[[float, Callable[[], None]], None],
+    ) -> Answer:
         if not await self._connect():
             return _UNCONNECTED
         if not may_send():
@@ -91,20 +102,20 @@ class TwinGateway:
 
         def reply(said: Answer) -> None:
             told = _LOST if lost_answer or mpesa.faults.away else said
-            mpesa.far.after(mpesa.way_s(), lambda: _resolve(answer, told))
+            mpesa.later(mpesa.way_s(), lambda: _resolve(answer, told))
 
         def arrive() -> None:
             if lost_request or mpesa.faults.away:
-                mpesa.far.after(mpesa.way_s(), lambda: _resolve(answer, _LOST))
+                mpesa.later(mpesa.way_s(), lambda: _resolve(answer, _LOST))
             else:
                 take(reply)
 
         if mpesa.chance(faults.slow):
-            mpesa.far.after(faults.timeout_s, lambda: _resolve(answer, _LATE))
+            mpesa.later(faults.timeout_s, lambda: _resolve(answer, _LATE))
             late_s = faults.timeout_s + mpesa.far.random.random() * faults.slow_s
-            mpesa.far.after(late_s, lambda: None if lost_request else take(_unheard))
+            leave(late_s, lambda: None if lost_request else take(_unheard))
         else:
-            mpesa.far.after(mpesa.way_s(), arrive)
+            leave(mpesa.way_s(), arrive)
         return await answer
 
     async def _connect(self) -> bool:
@@ -112,9 +123,7 @@ class TwinGateway:
         mpesa = self._mpesa
         connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         fails = mpesa.chance(mpesa.faults.unconnected)
-        mpesa.far.after(
-            mpesa.way_s(), lambda: _resolve(connected, not (fails or mpesa.faults.away))
-        )
+        mpesa.later(mpesa.way_s(), lambda: _resolve(connected, not (fails or mpesa.faults.away)))
         return await connected
 
 

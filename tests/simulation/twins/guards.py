@@ -58,6 +58,7 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "retry only failed": "what is not conclusively failed is submitted a second time",
         "retry contradicted": "what a Result contradicts is submitted a second time",
         "retry once": "a payout is submitted a second time twice",
+        "retry four eyes": "who has sworn that it was not paid may submit it again",
         "cancel unsent only": "what may be on its way is cancelled",
         "resolve in doubt only": "what is not in doubt is ended by a person's word",
         "resolve settled": "a person's word counts however soon after the last send",

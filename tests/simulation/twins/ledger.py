@@ -70,6 +70,7 @@ class Ledger:
     def __init__(self, float_minor: int = FLOAT_MINOR) -> None:
         self.paid: list[Paid] = []
         self.conversations: dict[str, Conversation] = {}
+        self.taken: dict[str, list[Conversation]] = {}
         self.logs: dict[str, Log] = {}
         self.floats: dict[str, int] = {}
         self._float_minor = float_minor
@@ -98,6 +99,7 @@ class Ledger:
             stand,
         )
         self.conversations[conversation.own_id] = conversation
+        self.taken.setdefault(conversation.own_id, []).append(conversation)
         return conversation
 
     def next_conversation_id(self) -> ConversationId:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -69,8 +70,43 @@ class Mpesa(Ledger):
         self._watch = watch
         self._tell_result = tell_result
         self._tell_timeout = tell_timeout
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: dict[asyncio.Task[None], None] = {}
+        self._on_the_way: Counter[str] = Counter()
+        self._pending = 0
         self._queries: set[str] = set()
+
+    def is_alive(self, own_id: str) -> bool:
+        """Tell whether a request of this id is on its way, is worked on, or was paid."""
+        if self._on_the_way.get(own_id):
+            return True
+        return any(
+            one.stand in {Stand.QUEUED, Stand.ACCEPTED, Stand.PAID}
+            for one in self.taken.get(own_id, ())
+        )
+
+    def busy(self) -> bool:
+        """Tell whether something is on its way or has to be told yet."""
+        return self._pending > 0 or bool(self._telling)
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> None:
+        """Do something after a delay; until then it is busy."""
+        self._pending += 1
+
+        def done() -> None:
+            self._pending -= 1
+            act()
+
+        self.far.after(delay_s, done)
+
+    def leave(self, own_id: str, delay_s: float, arrive: Callable[[], None]) -> None:
+        """Let a payment request go its way; it is alive until it has arrived, or is lost."""
+        self._on_the_way[own_id] += 1
+
+        def arrived() -> None:
+            self._on_the_way[own_id] -= 1
+            arrive()
+
+        self.later(delay_s, arrived)
 
     def way_s(self) -> float:
         """Return how long a message takes to arrive."""
@@ -135,7 +171,7 @@ class Mpesa(Ledger):
             )
             self._tell(told)
 
-        self.far.after(self.way_s() + self._delay_s(), tell)
+        self.later(self.way_s() + self._delay_s(), tell)
 
     def look_up(self, payout: Payout) -> BrokerAnswer:
         """Return what the broker has logged of a payout's id."""
@@ -179,7 +215,7 @@ class Mpesa(Ledger):
         conversation = self.open(payout, Stand.ACCEPTED)
         if self.chance(self.faults.result_early):
             self._end(conversation, early=True)
-            self.far.after(
+            self.later(
                 self.faults.latency_s + self.way_s(),
                 lambda: self._answer(conversation.own_id, "0", conversation, reply),
             )
@@ -203,7 +239,7 @@ class Mpesa(Ledger):
             notice = QueueTimeout(originator_conversation_id=conversation.own_id)
             self._spawn(self._until_acknowledged(lambda: self._tell_timeout(notice)))
 
-        self.far.after(self.far.random.random() * QUEUE_S, leave_queue)
+        self.later(self.far.random.random() * QUEUE_S, leave_queue)
 
     def _answer(
         self,
@@ -227,7 +263,7 @@ class Mpesa(Ledger):
             reply(response)
 
     def _begin(self, conversation: Conversation) -> None:
-        self.far.after(self.way_s(), lambda: self._end(conversation, early=False))
+        self.later(self.way_s(), lambda: self._end(conversation, early=False))
 
     def _end(self, conversation: Conversation, *, early: bool) -> None:
         """Pay or decline, for good; then tell, or not."""
@@ -316,15 +352,15 @@ class Mpesa(Ledger):
                 log.results.append(result)
             self._tell(result)
 
-        self.far.after(delay_s + self.way_s(), tell)
+        self.later(delay_s + self.way_s(), tell)
 
     def _tell(self, result: Result) -> None:
         self._spawn(self._until_acknowledged(lambda: self._tell_result(result)))
 
     def _spawn(self, telling: Awaitable[None]) -> None:
         task = asyncio.ensure_future(telling)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._telling[task] = None
+        task.add_done_callback(lambda done: self._telling.pop(done, None))
 
     async def _until_acknowledged(self, tell: Callable[[], Awaitable[bool]]) -> None:
         """Send a callback until it is acknowledged, a few times, then give it up."""

@@ -20,6 +20,7 @@ from tests.simulation.twins.completing import Completing
 from tests.simulation.twins.doubts import Doubts
 from tests.simulation.twins.guards import GUARDS
 from tests.simulation.twins.intake import Intake
+from tests.simulation.twins.orders import Orders
 from tests.simulation.twins.outbox import Outbox
 from tests.simulation.twins.session import Settings
 from tests.simulation.twins.sweeps import Sweeps
@@ -30,6 +31,7 @@ __all__ = ["GUARDS", "Books", "Settings", "Statement", "Tables", "TwinStore"]
 
 
 class TwinStore(
+    Orders,
     Intake,
     Transitions,
     Completing,

@@ -12,6 +12,7 @@ from payouts.domain.values import AccountName, PayoutId, WorkerId
 from payouts.ports import Incident, IncidentKind, Returned
 from tests.simulation.twins.books import Statement
 from tests.simulation.twins.entering import Step
+from tests.simulation.twins.rows import WorkerRow
 from tests.simulation.twins.session import Session
 from tests.simulation.twins.tables import Tables
 
@@ -98,30 +99,32 @@ class Sweeps(Session):
                 Returned(payout=one, incident=incident)
                 for one in standing_in(tables, tables.by_state)
                 if one.held == HELD_RETURNED
+                and one.state is State.RECEIVED
                 and (incident := tables.unmatched.get(one.originator_conversation_id)) is not None
             ]
+            found.sort(key=lambda one: tables.numbers[one.payout.payout_id])
             return found[:limit]
 
         return await self._call("find_returned", work)
 
     async def record_stuck(self, *, before: datetime, limit: int) -> Sequence[Payout]:
         """Keep one incident for each payout that stands still since `before` (see the port)."""
-        at = self._clock.now()
 
         def work(st: Statement) -> list[Payout]:
             tables = st.tables
-            served = {name for one in tables.workers.values() if one.lives for name in one.accounts}
+            living = [one for one in tables.workers.values() if one.lives]
             told = {one.payout_id for one in tables.incidents if one.kind is IncidentKind.STUCK}
             found = [
                 one
                 for one in standing_in(tables, tables.by_state)
                 if one.created_at < before
                 and one.payout_id not in told
-                and (_stands_still(one) or one.account not in served)
-            ][:limit]
-            for one in found:
-                st.incident(_stuck(one, at))
-            return found
+                and (_stands_still(one) or not _served(living, one.account))
+            ]
+            found.sort(key=lambda one: one.created_at)
+            for one in found[:limit]:
+                st.incident(_stuck(one, self._far.now()))
+            return found[:limit]
 
         return await self._call("record_stuck", work)
 
@@ -226,6 +229,10 @@ def _expired(st: Statement, one: Payout, now: datetime) -> bool:
     return unsent and not one.ask_now and one.held != HELD_RETURNED
 
 
+def _served(living: Sequence[WorkerRow], account: AccountName) -> bool:
+    return any(account in one.accounts or not one.accounts for one in living)
+
+
 def _stands_still(one: Payout) -> bool:
     return (
         one.held is not None
@@ -241,5 +248,7 @@ def _stuck(one: Payout, at: datetime) -> Incident:
         payout_id=one.payout_id,
         originator_conversation_id=one.originator_conversation_id,
         conversation_id=one.conversation_id,
-        detail="it stands still",
+        detail=f"held: {one.held}"
+        if one.held is not None
+        else f"it stands still as {one.state.value} since {one.created_at:%Y-%m-%d}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from payouts.domain.payout import OPEN, Payout, State
@@ -27,7 +28,7 @@ class Tables:
     workers: dict[WorkerId, WorkerRow] = field(default_factory=dict)
     accounts: dict[AccountName, AccountRow] = field(default_factory=dict)
     runs_paused: dict[RunId, str] = field(default_factory=dict)
-    suspects: dict[str, int] = field(default_factory=dict)
+    suspects: dict[str, tuple[int, datetime]] = field(default_factory=dict)
     audit: list[AuditEntry] = field(default_factory=list)
     by_own_id: dict[str, PayoutId] = field(default_factory=dict)
     by_conversation: dict[str, dict[PayoutId, None]] = field(default_factory=dict)
@@ -59,10 +60,9 @@ def _copied(table: object) -> object:
 
 
 def identity(incident: Incident) -> object:
-    """Return what tells an incident from another: all that it says."""
+    """Return what tells an incident from another: what it says, not when it was said."""
     return (
         incident.kind,
-        incident.at,
         incident.payout_id,
         incident.originator_conversation_id,
         incident.conversation_id,

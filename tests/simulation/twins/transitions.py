@@ -139,13 +139,13 @@ def _hold_later(st: Statement, incident: Incident) -> None:
     later = incident.payout_id
     while later is not None and (later := st.tables.retried.get(later)) is not None:
         payout = st.tables.payouts[later]
-        if not payout.ended and payout.held is None:
+        if not payout.ended and payout.held != HELD_CONTRADICTED:
             st.update(payout, changed(payout, {"held": HELD_CONTRADICTED}))
             st.line(
                 payout.payout_id,
                 Line(
                     at=incident.at,
-                    actor="contradiction",
+                    actor="incident",
                     kind="hold",
                     attempt=payout.attempts,
                     detail=HELD_CONTRADICTED,
