@@ -107,7 +107,7 @@ class Statement:
         kept = tuple(entry for entry in self.entries if entry.receipt != receipt)
         return replace(self, entries=kept)
 
-    def changed(self, receipt: str, **facts: Any) -> Statement:
+    def changed(self, receipt: str, /, **facts: Any) -> Statement:
         """Gives it with other facts in the line of a payment."""
         entries = tuple(
             replace(entry, **facts)

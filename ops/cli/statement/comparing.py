@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Final, Protocol
 
 from ops.cli.statement.cells import same_receiver
@@ -17,6 +18,7 @@ from payouts.storage.statements import Booked, Key, Window
 
 BATCH: Final = 20_000
 _DOUBTS: Final = 10_000
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
 
 
 class Booking(Protocol):
@@ -129,9 +131,7 @@ class Comparing:
     def _known(self, line: Line, found: Sequence[Booked]) -> None:
         booked = found[0]
         if not line.completed:
-            paid = booked.state is State.SUCCEEDED
-            kind = Kind.OTHER_STATUS if paid else Kind.NOT_COMPLETED
-            self._tell(kind, line, booked, "succeeded here, not completed there" if paid else "")
+            self._not_completed(line, booked)
             return
         if (earlier := self._repeats(line)) is not None:
             self._tell(Kind.REPEATED, line, booked, f"as line {earlier}")
@@ -148,14 +148,23 @@ class Comparing:
             self._tell(Kind.SHARED, line, other, detail)
         self._judge(line, booked)
 
+    def _not_completed(self, line: Line, booked: Booked) -> None:
+        # A send that came to nothing, before another one paid, has a receipt of its own.
+        same = booked.transaction_id in {None, line.receipt}
+        if booked.state is State.SUCCEEDED and same:
+            self._seen.same_payout(booked.number, line.number, line.receipt)
+            detail = "succeeded here, not completed there"
+            self._tell(Kind.OTHER_STATUS, line, booked, detail)
+        else:
+            self._tell(Kind.NOT_COMPLETED, line, booked)
+
     def _judge(self, line: Line, booked: Booked) -> None:
         other = self._differences(line, booked)
         told = "; ".join(other.values())
         if booked.state is State.FAILED:
             self._tell(Kind.FAILED_HERE, line, booked, _joined(_failure(booked), told))
         elif booked.state is not State.SUCCEEDED:
-            certain = booked.state is State.IN_DOUBT and not other
-            command = _resolving(line, booked) if certain else ""
+            command = _settling(line, booked, certain=not other)
             detail = _joined(f"{booked.state.value} here", told)
             self._tell(Kind.OPEN_HERE, line, booked, detail, command)
         else:
@@ -192,7 +201,7 @@ class Comparing:
             if len(line.receiver) == len(booked.msisdn)
             and same_receiver(line.receiver, booked.msisdn)
             and booked.submitted_at is not None
-            and booked.submitted_at <= line.at
+            and booked.submitted_at <= line.at + _CLOCKS_DIFFER
         ]
         if len(found) != 1:
             return ""
@@ -244,9 +253,20 @@ def _failure(booked: Booked) -> str:
     return f"{why} and sent again as {booked.retried_as}: perhaps paid twice"
 
 
-def _resolving(line: Line, booked: Booked) -> str:
-    proof = f"--evidence 'statement, line {line.number}'"
-    return f"payouts resolve {booked.payout_id} --paid {line.receipt} {proof}"
+def _settling(line: Line, booked: Booked, *, certain: bool) -> str:
+    """Return the command for a payout that is open here and was paid there."""
+    proof = f"'statement, line {line.number}'"
+    match booked.state:
+        case State.IN_DOUBT if certain:
+            paid = f"--paid {line.receipt}"
+            return f"payouts resolve {booked.payout_id} {paid} --evidence {proof}"
+        case State.IN_DOUBT | State.ACCEPTED:
+            return f"payouts reconcile {booked.payout_id} --reason {proof}"
+        case State.RECEIVED | State.WAITING:
+            # It would be sent (again) when its turn comes.
+            return f"payouts hold {booked.payout_id} --reason {proof}"
+        case _:
+            return ""
 
 
 def _amounts(booked: Booked, line: Line) -> str:

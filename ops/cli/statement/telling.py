@@ -116,7 +116,7 @@ def print_outcome(screen: Screen, outcome: Outcome) -> None:
     commands = [one.command for one in findings.differences if one.command]
     if commands:
         screen.line()
-        screen.line("What settles those in doubt, once you have looked at each:")
+        screen.line("What to do about what is open here, once you have looked at each:")
         for command in commands:
             screen.line(f"    {command}")
     if outcome.equal:
