@@ -28,6 +28,7 @@ from payouts.domain.values import (
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_TEXT: Final = 255
+MAX_NAMED: Final = 20
 MAX_METADATA_BYTES: Final = 2048
 COMMAND_IDS: Final = (
     "BusinessPayment",
@@ -52,6 +53,7 @@ FIELDS: Final = frozenset(
     )
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_FIELD_NAME: Final = re.compile(r"(?!(?:[^0-9]*[0-9]){5})[A-Za-z][A-Za-z0-9_-]{0,31}")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 
 
@@ -248,9 +250,15 @@ class _Reading:
         return value
 
     def refuse_unknown(self) -> None:
-        unknown = sorted(str(name)[:64] for name in self.fields if name not in FIELDS)
-        if unknown:
-            self.problems.append(f"unknown fields: {', '.join(map(ascii, unknown[:20]))}")
+        unknown = sorted(name for name in self.fields if name not in FIELDS)
+        if not unknown:
+            return
+        # A name may be content that slipped into the wrong place: only what looks like a field's
+        # is repeated.
+        named = [name for name in unknown if _FIELD_NAME.fullmatch(name)][:MAX_NAMED]
+        others = len(unknown) - len(named)
+        parts = [*map(repr, named), *([f"{others} not named here"] if others else [])]
+        self.problems.append(f"unknown fields: {', '.join(parts)}")
 
 
 _CONTENT: Final = (

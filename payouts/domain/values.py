@@ -24,6 +24,8 @@ ORGANISATION_PATTERN: Final = re.compile(r"[A-Za-z0-9]{1,32}")
 AMOUNT_PATTERN: Final = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,2}))?")
 KENYA_MSISDN: Final = r"254(7|1)[0-9]{8}"
 
+MAX_MSISDN: Final = 24
+
 _QUERY_ID: Final = re.compile(r"[^_]+_[A-Za-z0-9]+-q[0-9]+_")
 _VISIBLE_HEAD = 4
 _VISIBLE_TAIL = 4
@@ -63,7 +65,8 @@ def normalise_msisdn(text: str, pattern: re.Pattern[str]) -> str:
     digits = text.removeprefix("+")
     if digits[:2] in {"07", "01"} and len(digits) == 10:  # noqa: PLR2004 - the national form
         digits = "254" + digits[1:]
-    if pattern.fullmatch(digits) is None:
+    # No number is longer, and nobody knows how long a configured pattern takes with a long text.
+    if len(digits) > MAX_MSISDN or pattern.fullmatch(digits) is None:
         raise InvalidMsisdnError
     return digits
 

@@ -19,6 +19,8 @@ from payouts.domain.errors import MessageTooLargeError, UnreadableMessageError
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_ELEMENTS: Final = 4096
 MAX_DEPTH: Final = 32
+MAX_ATTRIBUTES: Final = 2048
+MAX_ATTRIBUTE: Final = 256
 MAX_FIELD: Final = 512
 
 _DOCTYPE: Final = "<!DOCTYPE"
@@ -39,6 +41,11 @@ _BOMS: Final = (
 )
 _RAW_AMPERSAND: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});)")
 _BLANKS: Final = re.compile("[ \t\r\n\ufeff]+")
+# A parser repeats a namespace in front of each name of it, so a long one, used often, would take
+# thousands of times the body's size in memory and time.
+_LONG_ATTRIBUTE: Final = re.compile(
+    rf"""=\s*+(?:"[^"<]{{{MAX_ATTRIBUTE + 1}}}|'[^'<]{{{MAX_ATTRIBUTE + 1}}})"""
+)
 _FAULT_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -180,6 +187,8 @@ def _parse(text: str) -> ET.Element:
         raise UnreadableMessageError("It has a DOCTYPE.")
     if text.count("<") > 2 * MAX_ELEMENTS:
         raise UnreadableMessageError("It has too many elements.")
+    if text.count("=") > MAX_ATTRIBUTES or _LONG_ATTRIBUTE.search(text):
+        raise UnreadableMessageError("It has too many attributes, or one that is too long.")
     # Safe: there is no DOCTYPE, hence no entity; expat reads no files and no network.
     parser = ET.XMLParser()  # noqa: S314
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from datetime import timedelta, timezone
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -20,6 +21,7 @@ from payouts.domain.values import ORGANISATION_PATTERN, parse_amount
 
 Network = IPv4Network | IPv6Network
 
+MAX_PATTERN: Final = 255
 MAX_WAIT_S: Final = 31 * 24 * 3600.0
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SHORTCODE: Final = re.compile(r"[0-9]{1,20}")
@@ -104,9 +106,13 @@ def _amount(value: object) -> object:
 def _pattern(value: object) -> object:
     if not isinstance(value, str):
         return value
+    if len(value) > MAX_PATTERN:
+        raise ValueError(f"must be a regular expression of at most {MAX_PATTERN} characters")
     try:
-        return re.compile(value)
-    except re.error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # What another Python may read otherwise is refused.
+            return re.compile(value)
+    except (re.error, OverflowError, RecursionError, Warning):
         raise ValueError("must be a regular expression") from None
 
 

@@ -20,6 +20,7 @@ from payouts.settings.sources import (
     read_table,
     read_tables,
     read_variables,
+    shown,
 )
 
 ACCOUNTS_FILE: Final = "PAYOUTS_ACCOUNTS_FILE"
@@ -81,7 +82,7 @@ class Loading:
         for name in tables:
             if NAME_PATTERN.fullmatch(name) is None:
                 text = "must be named by 1-64 of A-Z a-z 0-9 . _ -"
-                self._note([Problem(f"{ACCOUNTS_FILE} [{name}]", text)])
+                self._note([Problem(f"{ACCOUNTS_FILE} [{shown(name)}]", text)])
         return tables
 
     def _account(
@@ -94,12 +95,14 @@ class Loading:
         if table is None:
             return self._make(kind, inherited.texts, inherited.unreadable, "")
         # A table has all settings of an account, also those that this kind does not look at.
-        where = f"{ACCOUNTS_FILE} [{name}]"
+        where = f"{ACCOUNTS_FILE} [{shown(name)}]"
         own = read_table(table, AccountSettings.model_fields, where)
         wanted = {key: text for key, text in own.texts.items() if key in kind.model_fields}
         self._note(own.problems)
         unreadable = inherited.unreadable | own.unreadable
-        return self._make(kind, {**inherited.texts, **wanted}, unreadable, f" (account {name})")
+        return self._make(
+            kind, {**inherited.texts, **wanted}, unreadable, f" (account {shown(name)})"
+        )
 
     def _make(
         self, kind: type[G], values: Mapping[str, object], unreadable: set[str], whose: str

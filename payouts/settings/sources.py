@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,15 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from payouts.settings.groups import variable_of
+from payouts.settings.kinds import NAME_PATTERN
 
 FILE_SUFFIX: Final = "_FILE"
 MAX_FILE_BYTES: Final = 1024 * 1024
+MAX_DOTS: Final = 64  # In one line of the accounts file: a key with more parts takes ages to read.
+LARGEST: Final = 10**18
+_LONG_DIGITS: Final = re.compile(r"[0-9]{9}")
+_PLACE: Final = re.compile(r"\(at [a-z0-9, ]+\)$")
+_NAMES_KEYS: Final = ("Cannot declare", "Cannot mutate", "Duplicate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,11 @@ def read_table(table: Mapping[str, object], names: Iterable[str], where: str) ->
     known = {key: name for name in names for key in _keys_of(name)}
     texts: dict[str, str] = {}
     for key, value in table.items():
-        label = f"{where} {key}"
+        label = f"{where} {shown(key)}"
         if key not in known:
             values.problems.append(Problem(label, "is not a setting of an account"))
+        elif isinstance(value, int) and abs(value) >= LARGEST:
+            values.refuse(known[key], label, "must be a smaller number")
         elif isinstance(value, str | int | float):
             texts[key] = str(value).lower() if isinstance(value, bool) else str(value)
         else:
@@ -105,25 +114,46 @@ def read_tables(environ: Mapping[str, str], variable: str) -> Values | dict[str,
     path = environ.get(variable, "")
     values = Values()
     try:
-        found = tomllib.loads(_content(Path(path)))
-    except tomllib.TOMLDecodeError as error:
-        values.problems.append(Problem(variable, f"is not TOML: {error}"))
-        return values
+        found = _toml(_content(Path(path)))
     except _UnreadableError as error:
         values.problems.append(Problem(variable, str(error)))
         return values
     for key, table in found.items():
         if not isinstance(table, dict):
             values.problems.append(
-                Problem(f"{variable} {key}", "must stand in the table of an account")
+                Problem(f"{variable} {shown(key)}", "must stand in the table of an account")
             )
     if not found:
         values.problems.append(Problem(variable, "must have one table per account"))
     return values if values.problems else found
 
 
+def shown(key: str) -> str:
+    """Return a key of the accounts file where it looks like a name; it may be a value misplaced."""
+    if NAME_PATTERN.fullmatch(key) and not _LONG_DIGITS.search(key):
+        return key
+    return "(a name that is not shown)"
+
+
 class _UnreadableError(Exception):
     pass
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        raise _UnreadableError(f"has a line with more than {MAX_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said = str(error)
+        if said.startswith(_NAMES_KEYS):
+            place = _PLACE.search(said)
+            said = f"a key or table stands there twice {place[0] if place else ''}".strip()
+        raise _UnreadableError(f"is not TOML: {said}") from None
+    except RecursionError:
+        raise _UnreadableError("is not usable: it is nested too deeply") from None
+    except ValueError:
+        raise _UnreadableError("is not usable: it has a number that is too long") from None
 
 
 def _keys_of(name: str) -> tuple[str, str, str, str]:

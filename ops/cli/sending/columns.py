@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,9 @@ from payouts.domain.commands import FIELDS
 
 METADATA: Final = "metadata."
 _MOST_DIGITS: Final = 4
+_MOST_COLUMNS: Final = 256
+_LISTED: Final = 20
+_PLAIN: Final = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
 COLUMNS: Final = (
     "payout_id",
     "amount",
@@ -75,9 +79,14 @@ def read_columns(header: Sequence[str]) -> tuple[Columns, list[str]]:
 
     Names are compared without regard to case; the key after `metadata.` keeps its case.
     """
+    if len(header) > _MOST_COLUMNS:
+        return Columns(()), [f"names {len(header)} columns; {_MOST_COLUMNS} are taken"]
     names = [_known(name) for name in header]
-    problems = []
+    problems: list[str] = []
     for position, name in enumerate(names, 1):
+        if len(problems) == _LISTED:
+            problems.append("and more")
+            break
         if not name:
             problems.append(f"column {position} has no name")
         elif not name.startswith(METADATA) and name not in COLUMNS:
@@ -85,7 +94,7 @@ def read_columns(header: Sequence[str]) -> tuple[Columns, list[str]]:
         elif name == METADATA:
             problems.append(f"column {position}: name the key after “metadata.”")
         elif name in names[: position - 1]:
-            problems.append(f"column {name} stands there twice")
+            problems.append(f"column {_plainly(name, position)} stands there twice")
     problems.extend(
         f"column {name} is missing{_lookalike(name, names)}" for name in NEEDED if name not in names
     )
@@ -100,10 +109,17 @@ def _known(name: str) -> str:
 
 
 def _shown(name: str, position: int) -> str:
-    # A file without a header has a receiver's number where a name should be.
+    # A file without a header has a receiver's number or name where a column's should be.
     if sum(character.isdigit() for character in name) > _MOST_DIGITS:
         return f"column {position} has no name but data: the first line must name the columns"
-    return f"unknown column {name[:64]!a}"
+    if name in _COMMON or _PLAIN.fullmatch(name):
+        return f"unknown column {name!a}"
+    return f"unknown column at position {position}"
+
+
+def _plainly(name: str, position: int) -> str:
+    key = name.removeprefix(METADATA)
+    return name if _PLAIN.fullmatch(key.lower()) else str(position)
 
 
 def _hint(name: str) -> str:
