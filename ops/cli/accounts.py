@@ -15,7 +15,7 @@ from ops.cli.links import open_books
 from ops.cli.orders.sums import told
 from ops.cli.records import Record, account_record
 from ops.cli.screen import Screen, table
-from ops.cli.words import money, relative
+from ops.cli.words import money, plural, relative
 from payouts.domain.values import AccountName, format_amount
 from payouts.ports import AccountStatus
 from payouts.settings import DatabaseSettings
@@ -115,7 +115,7 @@ def _sends(status: AccountStatus) -> Text:
     if status.paused:
         return Text("no, paused", style="bold red")
     if status.cut_off_workers:
-        return Text(f"cut off from {status.cut_off_workers} worker(s)", style="bold yellow")
+        return Text(f"cut off from {plural(status.cut_off_workers, 'worker')}", style="bold yellow")
     return Text("yes", style="green")
 
 

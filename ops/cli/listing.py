@@ -43,6 +43,7 @@ class Filters:
         older_than: Only what was made before that: an age such as 90s, 15m, 2h or 7d, or an
             RFC 3339 instant.
         newer_than: Only what was made since then; as before.
+        held: Only what is held.
         limit: How many at most.
     """
 
@@ -51,6 +52,7 @@ class Filters:
     account: str | None = None
     older_than: str | None = None
     newer_than: str | None = None
+    held: bool = False
     limit: Limit = 100
 
     def listing(self, now: datetime) -> Listing:
@@ -61,6 +63,7 @@ class Filters:
             account=AccountName(self.account) if self.account else None,
             older_than=instant_of("--older-than", self.older_than, now),
             newer_than=instant_of("--newer-than", self.newer_than, now),
+            held=self.held,
             limit=self.limit,
         )
 
@@ -126,10 +129,16 @@ def _print(screen: Screen, found: Sequence[Payout], now: datetime) -> None:
                     moment(payout.created_at)[:19],
                     duration((now - payout.created_at).total_seconds()),
                     payout.run_id or "",
-                    f"{payout.reason.code} {payout.reason.klass}" if payout.reason else "",
+                    _why(payout),
                 )
                 for payout in found
             ),
             right=("amount",),
         )
     )
+
+
+def _why(payout: Payout) -> str:
+    if payout.held is not None:
+        return f"held: {payout.held}"
+    return f"{payout.reason.code} {payout.reason.klass}" if payout.reason else ""

@@ -10,7 +10,7 @@ from ops.cli.words import hide_numbers
 from payouts.domain.events import instant
 from payouts.domain.payout import Payout, Reason, TimelineEntry
 from payouts.domain.values import format_amount, mask_msisdn
-from payouts.ports import AccountStatus, Incident, Query
+from payouts.ports import AccountStatus, AuditEntry, Incident, Query
 
 Record = dict[str, object]
 
@@ -119,6 +119,20 @@ def account_record(status: AccountStatus) -> Record:
         "utility_balance": None if balance is None else format_amount(balance),
         "balance_at": instant(status.balance_at),
         "cut_off_workers": status.cut_off_workers,
+    }
+
+
+def audit_record(entry: AuditEntry) -> Record:
+    """Return a line of the audit."""
+    return {
+        "number": entry.number,
+        "at": instant(entry.at),
+        "operator": entry.operator,
+        "action": entry.action,
+        "subject": entry.subject,
+        "reason": hide_numbers(entry.reason),
+        "details": dict(entry.details),
+        "hash": entry.hash,
     }
 
 

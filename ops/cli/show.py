@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.cli.exits import CommandError, Exit
-from ops.cli.explain import Explanation, explain
+from ops.cli.explain import Explanation, Surroundings, explain
 from ops.cli.links import Books, open_books
+from ops.cli.orders.audit import print_lines
 from ops.cli.records import (
+    audit_record,
     explanation_record,
     incident_record,
     payout_record,
@@ -25,7 +27,7 @@ from ops.cli.words import hide_numbers, moment, money, printable
 from payouts.domain.events import Event, instant
 from payouts.domain.payout import Payout, State, TimelineEntry
 from payouts.domain.values import PayoutId, mask_msisdn
-from payouts.ports import AccountStatus, Incident, Query
+from payouts.ports import Action, AuditEntry, Incident, Query
 from payouts.settings import DatabaseSettings
 
 STYLES = {
@@ -49,6 +51,8 @@ class Story:
     queries: Sequence[Query]
     incidents: Sequence[Incident]
     events: Sequence[Event]
+    submissions: Sequence[Payout]
+    orders: Sequence[AuditEntry]
 
 
 async def show(payout_id: str, /, *, json: bool = False) -> Exit:
@@ -76,14 +80,38 @@ async def _story(books: Books, payout_id: PayoutId) -> Story:
             f"No payout has the id {payout_id}. If its command was published, it waits in its"
             " queue for a worker, or lies among the dead letters."
         )
-    status: AccountStatus | None = (await books.statuses([payout.account])).get(payout.account)
+    submissions = await books.oversight.submissions(payout_id)
+    orders = await books.oversight.orders_about([one.payout_id for one in submissions])
+    around = await _surroundings(books, payout, submissions, orders)
     return Story(
         payout=payout,
-        explanation=explain(payout, status, datetime.now(UTC)),
+        explanation=explain(payout, around, datetime.now(UTC)),
         timeline=await books.reader.timeline(payout_id),
         queries=await books.reader.queries(payout_id),
         incidents=await books.reader.incidents(payout_id),
         events=await books.reader.events(payout_id),
+        submissions=submissions,
+        orders=orders,
+    )
+
+
+async def _surroundings(
+    books: Books, payout: Payout, submissions: Sequence[Payout], orders: Sequence[AuditEntry]
+) -> Surroundings:
+    run_paused = None
+    if payout.run_id is not None and not payout.ended:
+        run_paused = (await books.orders.paused_runs()).get(payout.run_id)
+    resolved = [
+        order.operator
+        for order in orders
+        if order.subject == payout.payout_id and order.action == Action.RESOLVE_NOT_PAID
+    ]
+    later = [one.payout_id for one in submissions if one.retry_of == payout.payout_id]
+    return Surroundings(
+        account=(await books.statuses([payout.account])).get(payout.account),
+        run_paused=run_paused,
+        later=later[0] if later else None,
+        resolved_by=resolved[-1] if resolved else None,
     )
 
 
@@ -96,6 +124,16 @@ def story_record(story: Story) -> dict[str, object]:
         "queries": [query_record(query) for query in story.queries],
         "incidents": [incident_record(incident) for incident in story.incidents],
         "events": [event_record(event) for event in story.events],
+        "submissions": [
+            {
+                "payout_id": one.payout_id,
+                "retry_of": one.retry_of,
+                "state": one.state.value,
+                "originator_conversation_id": one.originator_conversation_id,
+            }
+            for one in story.submissions
+        ],
+        "orders": [audit_record(order) for order in story.orders],
     }
 
 
@@ -130,6 +168,30 @@ def print_story(screen: Screen, story: Story) -> None:
         screen.line("Events", style="bold")
         events = ((moment(one.time), one.type, one.event_id) for one in story.events)
         screen.show(table(("at", "type", "id"), events))
+    if len(story.submissions) > 1:
+        screen.line()
+        screen.line("Submissions, each under an id of its own", style="bold")
+        screen.show(submissions_table(story.submissions))
+    if story.orders:
+        screen.line()
+        screen.line("Orders of operators", style="bold")
+        print_lines(screen, story.orders)
+
+
+def submissions_table(submissions: Sequence[Payout]) -> Table:
+    """Return one line for each time that a person had the payment submitted."""
+    return table(
+        ("payout", "state", "made (UTC)", "originator id"),
+        (
+            (
+                one.payout_id,
+                Text(one.state.value, style=STYLES[one.state]),
+                moment(one.created_at)[:19],
+                one.originator_conversation_id,
+            )
+            for one in submissions
+        ),
+    )
 
 
 def _facts(story: Story) -> Table:
@@ -139,11 +201,13 @@ def _facts(story: Story) -> Table:
         "why": told.why,
         "next": told.next,
         "when": moment(told.at),
+        "held": payout.held or "",
         "amount": money(payout.amount_minor, payout.currency),
         "receiver": mask_msisdn(payout.msisdn),
         "command": payout.command_id,
         "account": payout.account,
         "run": payout.run_id or "",
+        "retry of": payout.retry_of or "",
         "attempts": str(payout.attempts),
         "queries": str(len(story.queries)) if story.queries else "",
         "not after": moment(payout.not_after),

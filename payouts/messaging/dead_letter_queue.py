@@ -88,7 +88,7 @@ class OpenedDeadLetters:
         self._publisher = publisher
 
     async def letters(self, *, at_most: int) -> AsyncGenerator[DeadLetter]:
-        """Give what lies in the queue, oldest first, one in memory at a time, each once.
+        """Give what lies in the queue, from its front, one in memory at a time, each once.
 
         Raises:
             BrokerUnavailableError: RabbitMQ is away.

@@ -69,7 +69,7 @@ class Look:
         return self.chosen >= self.filters.limit or self.looked_at >= MAX_LOOKED_AT
 
     async def letters(self, opened: OpenedDeadLetters) -> AsyncIterator[DeadLetter]:
-        """Give the dead letters that are meant, oldest first, one in memory at a time."""
+        """Give the dead letters that are meant, from the front, one in memory at a time."""
         async for letter in opened.letters(at_most=MAX_LOOKED_AT):
             self.looked_at += 1
             if (self.digests and letter.digest not in self.digests) or not self.filters.fits(

@@ -47,6 +47,8 @@ async def list_letters(*, filters: Filtered = None, json: bool = False) -> Exit:
         opened_dead_letters(broker.connection, broker.topology) as opened,
     ):
         found = [letter_record(letter) async for letter in look.letters(opened)]
+    # RabbitMQ gives back what was looked at in an order of its own.
+    found.sort(key=lambda record: str(record["at"] or ""))
     screen = Screen()
     if json:
         screen.json(found)
@@ -179,6 +181,7 @@ class _Working:
         self._refused = 0
 
     async def run(self, look: Look, *, yes: bool) -> Exit:
+        self._signature.check()
         settings = DeadLetterOrderSettings.load(os.environ)
         order = self._signature.order(settings.operator)
         async with (

@@ -12,9 +12,9 @@ from cyclopts.validators import Number
 
 from ops.cli.exits import Exit, UsageError
 from ops.cli.links import Books, open_books
+from ops.cli.records import audit_record
 from ops.cli.screen import Screen, table
 from ops.cli.words import count, hide_numbers, moment
-from payouts.domain.events import instant
 from payouts.ports import AuditEntry
 from payouts.settings import DatabaseSettings
 
@@ -40,7 +40,7 @@ async def list_lines(*, limit: Limit = 50, before: Before = None, json: bool = F
         found = await books.orders.audit_lines(before=before, limit=limit)
     screen = Screen()
     if json:
-        screen.json([line_record(one) for one in found])
+        screen.json([audit_record(one) for one in found])
         return Exit.DONE
     print_lines(screen, found)
     if len(found) == limit:
@@ -58,10 +58,10 @@ async def verify(*, head: str | None = None, json: bool = False) -> Exit:
         head: The hash of an earlier verification; its line must still be there.
         json: Write one JSON object.
     """
-    settings = DatabaseSettings.load(os.environ)
     wanted = None if head is None else head.strip().lower()
     if wanted is not None and _HASH.fullmatch(wanted) is None:
         raise UsageError("--head must be a hash as `payouts audit verify` prints it.")
+    settings = DatabaseSettings.load(os.environ)
     async with open_books(settings.database_url) as books:
         checked = await books.orders.check_audit()
         kept = wanted is None or wanted == checked.head or await _has_line(books, wanted)
@@ -118,17 +118,3 @@ def print_lines(screen: Screen, lines: Sequence[AuditEntry]) -> None:
     )
     columns = ("line", "at (UTC)", "who", "what", "about", "why", "details", "hash")
     screen.show(table(columns, rows, right=("line",)))
-
-
-def line_record(entry: AuditEntry) -> dict[str, object]:
-    """Return a line of the audit as `--json` tells it."""
-    return {
-        "number": entry.number,
-        "at": instant(entry.at),
-        "operator": entry.operator,
-        "action": entry.action,
-        "subject": entry.subject,
-        "reason": hide_numbers(entry.reason),
-        "details": dict(entry.details),
-        "hash": entry.hash,
-    }

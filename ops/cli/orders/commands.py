@@ -37,6 +37,7 @@ async def ordering(signature: Signature) -> AsyncIterator[tuple[Books, Order, Or
     Raises:
         UsageError: nobody is named, or no reason is given.
     """
+    signature.check()
     settings = OrderSettings.load(os.environ)
     order = signature.order(settings.operator)
     async with open_books(settings.database_url) as books:

@@ -29,6 +29,10 @@ class Signature:
     operator: str | None = None
     json: bool = False
 
+    def check(self) -> None:
+        """Raise UsageError unless it says why."""
+        reason_of("--reason", self.reason)
+
     def order(self, configured: str) -> Order:
         """Return the order's head.
 

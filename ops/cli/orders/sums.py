@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ops.cli.words import money, plural
 
 
@@ -30,7 +32,7 @@ class Sums:
         return told(self._by_currency)
 
 
-def told(by_currency: dict[str, tuple[int, int]]) -> str:
+def told(by_currency: Mapping[str, tuple[int, int]]) -> str:
     """Return counts and sums in words, such as `2 payouts, KES 25.00`."""
     parts = [
         f"{plural(number, 'payout')}, {money(minor, currency)}"

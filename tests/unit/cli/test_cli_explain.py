@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.cli.explain import MEANINGS, explain
+from ops.cli.explain import MEANINGS, Surroundings, explain
 from payouts.domain.commands import AccountRules, payout_of, validate
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import AccountName
@@ -26,20 +26,20 @@ def payout(state: State, **facts: object) -> Payout:
 
 def following(state: State, status: AccountStatus | None = None, **facts: object) -> str:
     """Gives what happens next."""
-    return explain(payout(state, **facts), status, NOW).next
+    return explain(payout(state, **facts), Surroundings(account=status), NOW).next
 
 
 def test_every_state_has_its_meaning() -> None:
     """A state without an explanation would end `show` with an error."""
     assert set(MEANINGS) == set(State)
     for state in State:
-        assert explain(payout(state), None, NOW).next
+        assert explain(payout(state), Surroundings(), NOW).next
 
 
 def test_the_reason_says_who_said_it() -> None:
     """Source, code, class and description, with every number in it masked."""
     said = replace(REASON, description="Receiver 254712345678 or 0712345678 is busy, 100000001.")
-    told = explain(payout(State.WAITING, reason=said, next_action_at=SOON), None, NOW).why
+    told = explain(payout(State.WAITING, reason=said, next_action_at=SOON), Surroundings(), NOW).why
     assert told == (
         "The gateway answered 26 (refused-retry): Receiver 2547****5678 or 0712**5678 is busy,"
         " 100000001."
@@ -48,7 +48,7 @@ def test_the_reason_says_who_said_it() -> None:
 
 def test_what_waits_is_sent_under_the_same_id() -> None:
     """The instant is told beside the words."""
-    told = explain(payout(State.WAITING, next_action_at=SOON), None, NOW)
+    told = explain(payout(State.WAITING, next_action_at=SOON), Surroundings(), NOW)
     assert told.next == "It is sent, under the same id."
     assert told.at == SOON
 
@@ -63,7 +63,7 @@ def test_what_waits_unsent_with_an_end_says_so() -> None:
 def test_a_paused_account_holds_what_waits() -> None:
     """The reason and the way out are named, and no instant is promised."""
     status = AccountStatus(name=AccountName("default"), paused=True, paused_reason="locked")
-    told = explain(payout(State.RECEIVED, next_action_at=SOON), status, NOW)
+    told = explain(payout(State.RECEIVED, next_action_at=SOON), Surroundings(account=status), NOW)
     assert "while account default is paused (locked). `payouts resume default`" in told.next
     assert told.at is None
 
