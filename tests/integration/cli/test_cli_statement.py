@@ -250,8 +250,14 @@ async def test_what_failed_here_and_was_paid_there_is_shouted(bed: Bed) -> None:
 async def test_a_reversal_is_a_difference(bed: Bed) -> None:
     """The money came back; the books say that it was paid."""
     statement = await bed.paid()
-    back = {"amount": "1005.50", "paid_in": True, "at": datetime.now(UTC)}
-    reversal = Entry(receipt="RBACK", reason="Payment Reversal", linked="Rp-5", **back)
+    reversal = Entry(
+        receipt="RBACK",
+        reason="Payment Reversal",
+        linked="Rp-5",
+        amount="1005.50",
+        paid_in=True,
+        at=datetime.now(UTC),
+    )
     assert await bed.differences(statement.plus(reversal)) == [("reversed there", "p-5")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ SPECIAL = ("254700000101", "254700000102", "254700000120", "254700000109")
 
 
 async def compared(world: World, statement: Statement, path: Path) -> tuple[int, list[str]]:
-    path.write_bytes(statement.content())
+    await asyncio.to_thread(path.write_bytes, statement.content())
     # From the first command on: the second of the first line would leave out what it began with.
     ran = await payouts_apart(
         *("reconcile", str(path), "--json", "--since", "1h", "--until", "0s"), environ=world.environ
