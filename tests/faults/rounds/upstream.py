@@ -1,0 +1,97 @@
+"""An upstream that does not give up: publishes each command until the broker has confirmed it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import aio_pika
+from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+
+from tests.faults.evidence import Published
+
+EXCHANGE: Final = "payouts.commands"
+AT_ONCE: Final = 50
+CONFIRM_S: Final = 5.0
+AGAIN_S: Final = 0.1
+LUMP_S: Final = 0.02
+
+
+class Upstream:
+    """Publishes with confirms; what was not confirmed is published again, with the same content.
+
+    So a command may be in the queue twice, as with any upstream that was cut off.
+    """
+
+    def __init__(self, amqp_url: str) -> None:
+        self._amqp_url = amqp_url
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+        self._opening = asyncio.Lock()
+        self.again = 0
+
+    async def publish(self, commands: Sequence[Published], *, over_s: float = 0.0) -> None:
+        """Return when all are confirmed, at the earliest after `over_s`."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        places = asyncio.Semaphore(AT_ONCE)
+        under_way: set[asyncio.Task[None]] = set()
+        done = 0
+        try:
+            while done < len(commands):
+                passed = loop.time() - began
+                share = 1.0 if passed >= over_s else passed / over_s
+                while done < len(commands) * share:
+                    await places.acquire()
+                    task = asyncio.create_task(self._publish(commands[done], places))
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                    done += 1
+                await asyncio.sleep(LUMP_S)
+            await asyncio.gather(*under_way)
+        finally:
+            for task in under_way:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            await connection.close()
+
+    async def _publish(self, command: Published, places: asyncio.Semaphore) -> None:
+        message = aio_pika.Message(command.body(), content_type="application/json", delivery_mode=2)
+        try:
+            while not await self._confirmed(message, command.account):
+                self.again += 1
+                await asyncio.sleep(AGAIN_S)
+        finally:
+            places.release()
+
+    async def _confirmed(self, message: aio_pika.Message, account: str) -> bool:
+        exchange: AbstractExchange | None = None
+        try:
+            exchange = await self._open()
+            await exchange.publish(message, routing_key=account, timeout=CONFIRM_S)
+        except asyncio.CancelledError:
+            # The library ends calls so when it loses the connection, too.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        except (*CONNECTION_EXCEPTIONS, DeliveryError, TimeoutError):
+            pass
+        else:
+            return True
+        if exchange is not None and exchange is self._exchange:
+            await self.close()
+        return False
+
+    async def _open(self) -> AbstractExchange:
+        async with self._opening:
+            if self._exchange is None:
+                self._connection = await aio_pika.connect(self._amqp_url, timeout=CONFIRM_S)
+                channel = await self._connection.channel()
+                self._exchange = await channel.get_exchange(EXCHANGE, ensure=False)
+            return self._exchange
