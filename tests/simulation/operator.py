@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("jane", "omar")
 TRIES: Final = 50
+ASK_FIRST_S: Final = 120.0  # Longer than upstream needs to publish everything anew.
 
 T = TypeVar("T")
 
@@ -92,7 +93,6 @@ class Operator:
         await self._store.hold(row.payout_id, self._order("let me look"))
 
     async def _release(self, row: Payout) -> None:
-        self._world.auditor.released(row.payout_id)
         await self._store.release(row.payout_id, self._order("it is fine"))
 
     async def _ask(self, row: Payout) -> None:
@@ -124,7 +124,7 @@ class Operator:
     async def tell_restored(self) -> None:
         """Say that the database was restored, before anything is started."""
         order = self._order("the disk broke")
-        await self._surely(lambda: self._at_desk.restored(order))
+        await self._surely(lambda: self._at_desk.restored(order, ask_first_s=ASK_FIRST_S))
 
     async def tidy_up(self) -> None:
         """Resume and release what nobody else will, so that the world can come to rest."""
@@ -136,11 +136,10 @@ class Operator:
         for run in list(books.runs_paused):
             await store.set_run_paused(run, paused=False, order=self._order("all is well"))
         for row in list(books.payouts.values()):
-            if row.held == "let me look" or (row.held or "").startswith("run"):
+            if (row.held or "").startswith("held by operator"):
                 await self._release_at_desk(row.payout_id)
 
     async def _release_at_desk(self, payout_id: PayoutId) -> None:
-        self._world.auditor.released(payout_id)
         await self._at_desk.release(payout_id, self._order("all is well"))
 
     async def _surely(self, order: Callable[[], Awaitable[T]]) -> T:

@@ -224,6 +224,7 @@ class WorkerProcess:
     def _consumers(self, parts: Parts) -> dict[AccountName, CommandConsumer]:
         around = self.around
         hands = 0
+        forgets = around.broker.faults.duplicate > 0.0  # RabbitMQ forgets what is out.
 
         def failed(_: Delivery, error: Exception) -> None:
             if not isinstance(error, PayoutsError):
@@ -237,7 +238,7 @@ class WorkerProcess:
             async def handled(delivery: Delivery) -> None:
                 nonlocal hands
                 hands += 1
-                if not around.broker.faults.duplicate:  # Else RabbitMQ forgets what is out.
+                if not forgets:
                     around.auditor.in_hand(around.process.name, hands, limit, "commands")
                 try:
                     await handle(delivery)

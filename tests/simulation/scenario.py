@@ -105,14 +105,14 @@ def scenario_of(seed: int, size: Size) -> Scenario:
         ambiguous = Ambiguous.QUERY
     if ambiguous is not Ambiguous.QUERY:
         kinds -= {"forgets"}
-    widest = 1.0 if "skew" in kinds else 0.0
+    widest = 0.5 if "skew" in kinds else 0.0
     scenario = Scenario(
         seed=seed,
         size=size,
         kinds=kinds,
         callback_servers=draw.choice([1, 1, 2]),
-        busy_s=draw.uniform(8.0, 16.0),
-        stretch=draw.uniform(1.5, 4.0),
+        busy_s=draw.uniform(5.0, 12.0),
+        stretch=draw.uniform(2.0, 6.0),
         settings=_settings(draw, ambiguous),
         two_accounts=draw.random() < 0.25,
         skews_s=[draw.uniform(-widest, widest) for _ in range(16)],
@@ -145,11 +145,11 @@ def _settings(draw: random.Random, ambiguous: Ambiguous) -> dict[str, object]:
         "ambiguous": ambiguous,
         "worker_lease_s": 6.0,
         "drain_s": 6.0,
-        "result_deadline_s": draw.uniform(4.0, 8.0),
-        "query_interval_s": 3.0,
-        "query_interval_cap_s": 20.0,
-        "not_found_grace_s": 8.0,
-        "stuck_after_s": 120.0,
+        "result_deadline_s": draw.uniform(2.0, 5.0),
+        "query_interval_s": 2.0,
+        "query_interval_cap_s": 10.0,
+        "not_found_grace_s": 5.0,
+        "stuck_after_s": 100.0,
         "retry_first_s": 0.5,
         "retry_cap_s": 8.0,
         "tries_at_once": draw.choice([1, 2, 3]),
@@ -182,8 +182,8 @@ def _gateway(scenario: Scenario) -> None:
     kinds, rates = scenario.kinds, scenario.gateway
     draw = stream(scenario.seed, "kind gateway rates")
     rates.latency_s = draw.choice([0.01, 0.1, 0.5])
-    rates.timeout_s = 3.0
-    rates.slow_s = 3.0
+    rates.timeout_s = 2.0
+    rates.slow_s = 1.5
     rates.can_ask_broker = draw.random() < 0.7
     lost, refused, errors, queued, slow = (draw.uniform(0.05, 0.4) for _ in range(5))
     if "gateway-lost" in kinds:
@@ -209,7 +209,7 @@ def _gateway(scenario: Scenario) -> None:
 def _results(scenario: Scenario) -> None:
     kinds, rates = scenario.kinds, scenario.gateway
     draw = stream(scenario.seed, "kind results rates")
-    rates.result_late_s = draw.choice([0.2, 2.0, 10.0])
+    rates.result_late_s = draw.choice([0.2, 1.0, 6.0])
     odd, never, failed, asks = (draw.uniform(0.05, 0.4) for _ in range(4))
     if "results-odd" in kinds:
         rates.result_early = odd

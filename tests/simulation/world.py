@@ -26,7 +26,7 @@ from tests.simulation.twins.gateway import Mpesa, TwinGateway
 from tests.simulation.twins.store import Books, TwinStore
 from tests.simulation.upstream import Wanted, plan
 
-CALM_LOOK_S: Final = 5.0
+CALM_LOOK_S: Final = 3.0
 CALM_WITHIN_S: Final = 1200.0
 RESTART_S: Final = 3.0
 
@@ -131,7 +131,7 @@ class World:
             if self.loop.time() - began_s > CALM_WITHIN_S:
                 break
             await asyncio.sleep(CALM_LOOK_S)
-            self.stretch = min(20.0, self.stretch * 1.3)
+            self.stretch = min(20.0, self.stretch * 1.5)
             await self.operator.tidy_up()
         for problem in self.loop.problems:
             self.auditor.violations.append(Violation(9, self.loop.time(), problem))
@@ -309,5 +309,8 @@ def play(seed: int, size: Size | None = None, *, without: frozenset[str] = froze
     gc.disable()
     try:
         return World(seed, size, without=without).run()
+    except Exception as error:
+        error.add_note(f"in seed {seed}")
+        raise
     finally:
         gc.enable()

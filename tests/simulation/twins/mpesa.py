@@ -23,9 +23,11 @@ from payouts.domain.payout import Payout
 from payouts.domain.values import OriginatorConversationId, TransactionId
 from tests.simulation.seams import Far, GatewayFaults, GatewayWatch, TellResult, TellTimeout
 from tests.simulation.twins.ledger import FLOAT_MINOR, Conversation, Ledger, Stand
+from tests.simulation.twins.waiting import rest
 
 RESENDS: Final = 3
 QUEUE_S: Final = 20.0
+LIE_S: Final = 1.0
 RETRY_CODES: Final = ("100000002", "100000001", "26")
 FINAL_CODES: Final = ("100000005", "25", "1002")
 CONFIGURATION_CODES: Final = ("100000007", "100000006", "1001")
@@ -74,6 +76,7 @@ class Mpesa(Ledger):
         self._on_the_way: Counter[str] = Counter()
         self._pending = 0
         self._queries: set[str] = set()
+        self._acknowledged: list[Result] = []
 
     def is_alive(self, own_id: str) -> bool:
         """Tell whether a request of this id is on its way, is worked on, or was paid."""
@@ -282,8 +285,12 @@ class Mpesa(Ledger):
         else:
             self._watch.declined(conversation.own_id)
         first_s = 0.0 if early else self._delay_s()
-        for later_s, result in self._results(conversation, unclear=unclear):
+        told = self._results(conversation, unclear=unclear)
+        for later_s, result in told:
             self._tell_after(first_s + later_s, result)
+        true = self.result_of(conversation)
+        if told == [(0.0, true)] and self.chance(self.faults.result_contradicts):
+            self._lie_later(true)
 
     def _results(self, conversation: Conversation, *, unclear: bool) -> list[tuple[float, Result]]:
         """Return what is told of an end, each with how long after the first."""
@@ -301,9 +308,16 @@ class Mpesa(Ledger):
             told = [(0.0, replace(true, amount_minor=conversation.amount_minor + 100))]
         if self.chance(faults.result_twice):
             told.append((self._delay_s(), told[-1][1]))
-        if self.chance(faults.result_contradicts):
-            told.append((self._delay_s(), _contrary(true)))
         return told
+
+    def _lie_later(self, true: Result) -> None:
+        """Say the contrary, but only once the truth was acknowledged: it always comes first."""
+
+        def lie() -> None:
+            if true in self._acknowledged:
+                self._tell(_contrary(true))
+
+        self.later(self.faults.result_late_s + self._delay_s() + LIE_S, lie)
 
     def result_of(self, conversation: Conversation) -> Result:
         """Return the true Result of a request that has ended."""
@@ -355,7 +369,13 @@ class Mpesa(Ledger):
         self.later(delay_s + self.way_s(), tell)
 
     def _tell(self, result: Result) -> None:
-        self._spawn(self._until_acknowledged(lambda: self._tell_result(result)))
+        async def told() -> bool:
+            acknowledged = await self._tell_result(result)
+            if acknowledged:
+                self._acknowledged.append(result)
+            return acknowledged
+
+        self._spawn(self._until_acknowledged(told))
 
     def _spawn(self, telling: Awaitable[None]) -> None:
         task = asyncio.ensure_future(telling)
@@ -368,7 +388,7 @@ class Mpesa(Ledger):
             if await tell():
                 return
             if repeat < RESENDS:
-                await asyncio.sleep(2.0**repeat)
+                await rest(self.far, 2.0**repeat)
 
 
 def _http_error() -> OutcomeUnknown:
