@@ -19,6 +19,7 @@ from payouts.settings.processes import (
     DeadLetterSettings,
     OrderSettings,
     ReconcileSettings,
+    RehearsalSettings,
     SendSettings,
     WorkerSettings,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "LogLevel",
     "OrderSettings",
     "ReconcileSettings",
+    "RehearsalSettings",
     "RuleSettings",
     "SendSettings",
     "WorkerSettings",

@@ -102,6 +102,10 @@ class OrderSettings(OperatorSettings, DatabaseSettings):
     """What an order of an operator needs."""
 
 
+class RehearsalSettings(SendingSettings, DatabaseSettings):
+    """What `payouts send --dry-run` needs to look at the database."""
+
+
 class DeadLetterSettings(BrokerSettings, LogSettings):
     """What a look at the dead letters needs."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.duplicates import Duplicates
+from ops.cli.sending.repeats import Lookup, Repeat, Repeats
 from ops.cli.sending.rows import Problem, RowReader
 from payouts.domain.commands import Command, differences
 from payouts.domain.payout import Payout
@@ -51,6 +52,8 @@ class Findings:
     problem_count: int = 0
     lookalikes: list[tuple[int, int]] = field(default_factory=list)
     lookalike_count: int = 0
+    repeats: list[Repeat] = field(default_factory=list)
+    repeat_count: int = 0
 
     def complain(self, problem: Problem) -> None:
         """Count a problem, and keep it while there is room."""
@@ -63,6 +66,12 @@ class Findings:
         self.lookalike_count += 1
         if len(self.lookalikes) < _LISTED_WARNINGS:
             self.lookalikes.append((line, earlier))
+
+    def repeat(self, found: Repeat) -> None:
+        """Count a row that pays what a payout of late has paid, or is about to."""
+        self.repeat_count += 1
+        if len(self.repeats) < _LISTED_WARNINGS:
+            self.repeats.append(found)
 
     @property
     def new_count(self) -> int:
@@ -83,19 +92,32 @@ class Check:
         self._reader = reader
         self.findings = Findings(limit=limit)
 
-    async def run(self, existing: Existing | None, advance: Callable[[int], None]) -> Findings:
+    async def run(
+        self,
+        existing: Existing | None,
+        advance: Callable[[int], None],
+        *,
+        lookup: Lookup | None = None,
+    ) -> Findings:
         """Return what was found; `existing` None leaves the database out.
 
         Args:
             existing: gives the payouts that the database knows of some ids.
             advance: told how many more rows are done.
+            lookup: gives payouts of late that new rows look like; None: nobody looks.
         """
+        repeats = Repeats(lookup, self.findings.repeat) if lookup else None
         with Duplicates() as duplicates:
             for batch in self._batches(duplicates):
                 known = await existing([one.payout_id for _, one, _ in batch]) if existing else {}
                 for line, command, _ in batch:
-                    self._compare(line, command, known.get(command.payout_id))
+                    payout = known.get(command.payout_id)
+                    self._compare(line, command, payout)
+                    if repeats is not None and payout is None:
+                        await repeats.add(line, command)
                 advance(len(batch))
+        if repeats is not None:
+            await repeats.finish()
         if len(self.findings.run_ids) > 1:
             text = "names more than one run_id; send one file per run"
             self.findings.complain(Problem(line=0, column="run_id", text=text))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,12 +23,14 @@ from ops.cli.sending.check import Check, Findings
 from ops.cli.sending.columns import Columns, read_columns
 from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.publish import Published, publish_rows
+from ops.cli.sending.repeats import Lookup
 from ops.cli.sending.rows import Defaults, RowReader, derived_run_id
 from ops.cli.words import count
 from payouts.domain.commands import AccountRules
-from payouts.domain.values import ID_PATTERN, RunId
-from payouts.settings import DatabaseSettings, RuleSettings, SendSettings
+from payouts.domain.values import ID_PATTERN, PayoutId, RunId
+from payouts.settings import RehearsalSettings, RuleSettings, SendSettings
 from payouts.settings.loading import Loading
+from payouts.storage.oversight import Earlier, Wanted
 
 _DATABASE: Final = ("PAYOUTS_DATABASE_URL", "PAYOUTS_DATABASE_URL_FILE")
 
@@ -114,7 +117,8 @@ class Sending:
         settings = SendSettings.load(os.environ)
         reader = self._reader({name: one.rules(name) for name, one in settings.accounts.items()})
         async with open_books(settings.database_url) as books:
-            findings = await self._check(reader, books)
+            lookup = _lookup(books, settings.send_repeat_days)
+            findings = await self._check(reader, books, lookup)
             if findings.problem_count:
                 return self._refuse(findings)
             self._announce(findings)
@@ -136,15 +140,16 @@ class Sending:
         loading.finish()
         reader = self._reader({name: one.rules(name) for name, one in accounts.items()})
         async with AsyncExitStack() as stack:
-            books = None
+            books, lookup = None, None
             if any(os.environ.get(name) for name in _DATABASE):
-                settings = DatabaseSettings.load(os.environ)
+                settings = RehearsalSettings.load(os.environ)
                 books = await stack.enter_async_context(open_books(settings.database_url))
+                lookup = _lookup(books, settings.send_repeat_days)
             else:
                 self._screen.say(
                     "PAYOUTS_DATABASE_URL is not set: not compared with the payouts that exist."
                 )
-            findings = await self._check(reader, books)
+            findings = await self._check(reader, books, lookup)
         if findings.problem_count:
             return self._refuse(findings)
         self._announce(findings)
@@ -155,10 +160,13 @@ class Sending:
     def _reader(self, rules: Mapping[str, AccountRules]) -> RowReader:
         return RowReader(self._columns, self._defaults, rules)
 
-    async def _check(self, reader: RowReader, books: Books | None) -> Findings:
+    async def _check(
+        self, reader: RowReader, books: Books | None, lookup: Lookup | None
+    ) -> Findings:
         check = Check(self._table, reader, limit=self._options.max_errors)
         with progress(self._screen, "Checking", None) as advance:
-            return await check.run(books.existing if books else None, advance)
+            existing = books.existing if books else None
+            return await check.run(existing, advance, lookup=lookup)
 
     def _refuse(self, findings: Findings) -> Exit:
         for line in telling.problem_lines(findings):
@@ -216,3 +224,15 @@ class Sending:
         else:
             self._screen.show(outcome.table)
         return outcome.exit
+
+
+def _lookup(books: Books, days: int) -> Lookup | None:
+    """Return how to look for payouts of the last days; None: it is switched off."""
+    if not days:
+        return None
+    since = datetime.now(UTC) - timedelta(days=days)
+
+    async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
+        return await books.oversight.repeats(wanted, since=since)
+
+    return lookup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +31,9 @@ def problem_lines(findings: Findings) -> Iterator[str]:
         yield f"and {count(rest)} more; --max-errors shows more of them."
 
 
-def warning_lines(findings: Findings, *, derived: bool, rows: int) -> Iterator[str]:
+def warning_lines(
+    findings: Findings, *, derived: bool, rows: int, now: datetime | None = None
+) -> Iterator[str]:
     """Yield what a person should know before saying yes."""
     if derived and rows:
         yield (
@@ -43,6 +46,16 @@ def warning_lines(findings: Findings, *, derived: bool, rows: int) -> Iterator[s
     rest = findings.lookalike_count - len(findings.lookalikes)
     if rest:
         yield f"and {count(rest)} more rows with receiver and amount of an earlier one."
+    if findings.repeat_count:
+        yield (
+            f"{plural(findings.repeat_count, 'row')} with receiver and amount of another payout of"
+            " the last days (PAYOUTS_SEND_REPEAT_DAYS). See that nobody is paid a second time:"
+        )
+        seen_at = now or datetime.now(UTC)
+        yield from (one.told(seen_at) for one in findings.repeats)
+        rest = findings.repeat_count - len(findings.repeats)
+        if rest:
+            yield f"and {count(rest)} more."
     if findings.known_count:
         states = ", ".join(f"{count(n)} {state}" for state, n in sorted(findings.states.items()))
         yield f"Known already, and not sent again: {sums(findings.known)} ({states})."
@@ -76,6 +89,7 @@ def record(findings: Findings, published: Published | None, run_id: str) -> dict
         "known_states": dict(sorted(findings.states.items())),
         "published": None if published is None else published.published,
         "same_receiver_and_amount": findings.lookalike_count,
+        "repeats": findings.repeat_count,
         "problem_count": findings.problem_count,
         "problems": [
             {"line": one.line, "column": one.column, "text": one.text} for one in findings.problems

@@ -170,3 +170,24 @@ async def test_accounts_have_their_own_rules(
     assert "line 7, amount: must be within 0.01 and 5.00, the limits of account bonus" in ran.err
     told = await send(file, "--yes", "--json", environ=environ)
     assert json.loads(told.out)["new"][0]["account"] == "default"
+
+
+async def test_rows_that_pay_again_what_was_paid_lately_are_told(
+    file: Path, sending: dict[str, str], worker: Worker
+) -> None:
+    """Across runs, whatever the id; what has failed paid nobody; switched off by a setting."""
+    old = {"run_id": "r-0", "msisdn": "0712345003", "amount": "4.50"}
+    await worker.ended(await worker.submitting("old-1", **old))
+    failed = {"run_id": "r-0", "msisdn": "0712345004", "amount": "5.50"}
+    await worker.ended(await worker.submitting("old-2", **failed), fails=True)
+    other = {"run_id": "r-0", "msisdn": "0712345005", "amount": "6.51"}
+    await worker.ended(await worker.submitting("old-3", **other))
+    for more in (("--dry-run",), ("--yes",)):
+        ran = await send(file, *more, environ=sending)
+        assert ran.status == 0
+        assert "1 row with receiver and amount of another payout" in ran.err
+        assert "line 5: the same receiver and amount as payout old-1 of run r-0" in ran.err
+        assert "old-2" not in ran.err
+        assert "old-3" not in ran.err
+    silent = {**sending, "PAYOUTS_SEND_REPEAT_DAYS": "0"}
+    assert "old-1" not in (await send(file, "--dry-run", environ=silent)).err

@@ -3,18 +3,22 @@
 import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from ops.cli.sending.check import Check, Findings
 from ops.cli.sending.columns import read_columns
 from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.duplicates import Duplicates
+from ops.cli.sending.repeats import Lookup, Repeats
 from ops.cli.sending.rows import Defaults, RowReader
 from ops.cli.sending.telling import problem_lines, record, sums, warning_lines
 from payouts.domain.commands import AccountRules, payout_of, validate
 from payouts.domain.payout import Payout, State
-from payouts.domain.values import AccountName, PayoutId
+from payouts.domain.values import AccountName, PayoutId, RunId
+from payouts.storage.oversight import Earlier, Wanted
 
 RULES = AccountRules(name=AccountName("default"), shortcode="600000", organisation="ORG")
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -27,7 +31,11 @@ def known(**fields: str) -> Payout:
 
 
 async def check(
-    tmp_path: Path, lines: Iterable[str], *payouts: Payout, limit: int = 20
+    tmp_path: Path,
+    lines: Iterable[str],
+    *payouts: Payout,
+    limit: int = 20,
+    lookup: Lookup | None = None,
 ) -> Findings:
     """Gives what is found in a file with these lines, against these payouts."""
     path = tmp_path / "file.csv"
@@ -41,7 +49,8 @@ async def check(
         columns, _ = read_columns(table.header)
         defaults = Defaults(run_id="run-1", account="default")
         reader = RowReader(columns, defaults, {"default": RULES})
-        return await Check(table, reader, limit=limit).run(existing, lambda _: None)
+        checking = Check(table, reader, limit=limit)
+        return await checking.run(existing, lambda _: None, lookup=lookup)
 
 
 HEADER = "payout_id,msisdn,amount"
@@ -156,3 +165,59 @@ def test_duplicates_remember_the_first_line() -> None:
         assert duplicates.same_id("a", 3) == 2
         assert duplicates.same_id("a", 4) == 2
         assert duplicates.same_payment(command, 5) == 2
+
+
+async def test_rows_that_repeat_a_payout_of_late_are_told(tmp_path: Path) -> None:
+    """Counted and listed to a bound, with the earlier payout and its age; no receiver is named."""
+    lines = [f"id-{number},2547120000{number:02},10" for number in range(30)]
+    earlier = Earlier(
+        payout_id=PayoutId("old-1"),
+        run_id=RunId("r-0"),
+        state=State.SUCCEEDED,
+        created_at=NOW - timedelta(days=3),
+    )
+
+    async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
+        return {one.payout_id: earlier for one in wanted if one.payout_id != "id-0"}
+
+    found = await check(tmp_path, [HEADER, *lines], lookup=lookup)
+    assert found.repeat_count == 29
+    told = list(warning_lines(found, derived=False, rows=30, now=NOW))
+    assert told[0].startswith("29 rows with receiver and amount of another payout")
+    assert told[1] == (
+        "line 3: the same receiver and amount as payout old-1 of run r-0, made 3 d ago (succeeded)."
+    )
+    assert told[-1] == "and 19 more."
+    assert record(found, None, "run-1")["repeats"] == 29
+
+
+async def test_what_is_known_already_repeats_nothing(tmp_path: Path) -> None:
+    """A file sent again is not warned of itself: its payouts are skipped."""
+    asked: list[str] = []
+
+    async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
+        asked.extend(one.payout_id for one in wanted)
+        return {}
+
+    payout = known(payout_id="a", msisdn="254712000001", amount="10")
+    lines = [HEADER, "a,254712000001,10", "b,254712000001,10"]
+    await check(tmp_path, lines, payout, lookup=lookup)
+    assert asked == ["b"]
+
+
+async def test_repeats_are_looked_for_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never more than a bound waits for a look, and every row is looked at once."""
+    monkeypatch.setattr("ops.cli.sending.repeats.PER_LOOK", 3)
+    looks: list[int] = []
+
+    async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
+        looks.append(len(wanted))
+        return {}
+
+    repeats = Repeats(lookup, lambda _: None)
+    for number in range(8):
+        fields = {"payout_id": f"a-{number}", "msisdn": "0712000001", "amount": "1"}
+        await repeats.add(number, validate(fields, RULES))
+    await repeats.finish()
+    await repeats.finish()
+    assert looks == [3, 3, 2]
