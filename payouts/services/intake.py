@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from payouts.domain.commands import AccountRules, Command, payout_of, validate
 from payouts.domain.errors import InvalidCommandError
@@ -47,6 +47,24 @@ class Taken:
     submit: bool
 
 
+@dataclass(slots=True)
+class _Instants:
+    """Makes a clock's readings differ, as an intent is known again by its instant.
+
+    Two deliveries of one command, taken at one reading of the clock, would both find the other's
+    row to be their own, and both would send it.
+    """
+
+    read: datetime | None = None
+    since: timedelta = timedelta()
+
+    def differing(self, now: datetime) -> datetime:
+        """Return an instant that was not returned for the same reading before."""
+        self.since = self.since + timedelta(microseconds=1) if now == self.read else timedelta()
+        self.read = now
+        return now + self.since
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Makes payouts durable, idempotently by `payout_id` (contract.md §1)."""
@@ -57,6 +75,7 @@ class Intake:
     clock: Clock
     telemetry: Telemetry
     patience: Patience
+    _instants: _Instants = field(default_factory=_Instants, init=False, repr=False)
 
     def read(self, fields: Mapping[str, object], account: AccountRules) -> Command:
         """Return the valid command, or raise InvalidCommandError with all problems."""
@@ -119,7 +138,7 @@ class Intake:
         )
 
     def _intent(self, command: Command, account: AccountRules, *, send: bool) -> Intent:
-        now = self.clock.now()
+        now = self._instants.differing(self.clock.now())
         if command.not_after is not None and command.not_after <= now:
             payout = payout_of(command, account, state=State.FAILED, now=now)
             payout = replace(payout, reason=EXPIRED, completed_at=now)
