@@ -78,6 +78,8 @@ class Queues:
         self._watch = watch
         self._ready: dict[AccountName, deque[Message]] = {}
         self._channels: dict[AccountName, list[Channel]] = {}
+        self._open: dict[str, list[Channel]] = {}
+        self._gone: dict[str, None] = {}
         self._unsettled = 0
         self._looking = False
 
@@ -103,9 +105,12 @@ class Queues:
 
     def consume(self, channel: Channel) -> None:
         """Begin to deliver over a channel."""
-        if channel.ended or channel.consuming:
+        if channel.ended or channel.consuming or channel.process in self._gone:
             return
         channel.consuming = True
+        opened = self._open.setdefault(channel.process, [])
+        if channel not in opened:
+            opened.append(channel)
         self._channels.setdefault(channel.account, []).append(channel)
         self._dispatch(channel.account)
 
@@ -121,6 +126,8 @@ class Queues:
             return
         self.cancel(channel)
         channel.ended = True
+        if channel in self._open.get(channel.process, ()):
+            self._open[channel.process].remove(channel)
         out, channel.out = channel.out, {}
         for message in reversed(out.values()):
             self._come_back(message)
@@ -129,9 +136,9 @@ class Queues:
 
     def lost(self, process: str) -> None:
         """End all channels of a process that has died."""
-        for channels in list(self._channels.values()):
-            for channel in [one for one in channels if one.process == process]:
-                self.lose(channel)
+        self._gone[process] = None
+        for channel in self._open.pop(process, []):
+            self.lose(channel)
 
     def acknowledge(self, channel: Channel, tag: int) -> None:
         """Forget a message for good, unless its channel has ended meanwhile."""
