@@ -60,7 +60,7 @@ def plan(scenario: Scenario) -> list[tuple[float, str, Wanted]]:
         fields = _fields(draw, number, at_s)
         messages.append((at_s, account, _wanted(f"m{number}", account, fields)))
         if "commands" in scenario.kinds:
-            messages += _odd(draw, number, account, fields, at_s)
+            messages += _odd(scenario, draw, fields, (f"m{number}", account, at_s))
     return sorted(messages, key=lambda one: (one[0], one[2].message_id))
 
 
@@ -92,21 +92,26 @@ def _wanted(message_id: str, account: str, fields: dict[str, str]) -> Wanted:
 
 
 def _odd(
-    draw: random.Random, number: int, account: str, fields: dict[str, str], at_s: float
+    scenario: Scenario,
+    draw: random.Random,
+    fields: dict[str, str],
+    first: tuple[str, str, float],
 ) -> list[tuple[float, str, Wanted]]:
     """Return what else comes with a payout: repeats, conflicts, rubbish."""
+    name, account, at_s = first
     odd: list[tuple[float, str, Wanted]] = []
     if draw.random() < 0.4:
         for again in range(draw.choice([1, 1, 3])):
             later_s = at_s + draw.choice([0.0, draw.uniform(0.0, 30.0)])
-            odd.append((later_s, account, _wanted(f"m{number}r{again}", account, fields)))
-    if draw.random() < 0.2:
+            odd.append((later_s, account, _wanted(f"{name}r{again}", account, fields)))
+    # After a restore the other content might win, and upstream would be to blame.
+    if draw.random() < 0.2 and "restore" not in scenario.kinds:
         other = {**fields, draw.choice(["amount", "msisdn"]): "254711111111"}
         if other["amount"] == "254711111111":
             other["amount"] = f"{float(fields['amount']) + 1:.2f}"
         later_s = at_s + draw.uniform(0.0, 10.0)
-        odd.append((later_s, account, _wanted(f"m{number}c", account, other)))
+        odd.append((later_s, account, _wanted(f"{name}c", account, other)))
     if draw.random() < 0.2:
         body = draw.choice(_RUBBISH)
-        odd.append((at_s, account, Wanted(message_id=f"m{number}x", body=body, valid=False)))
+        odd.append((at_s, account, Wanted(message_id=f"{name}x", body=body, valid=False)))
     return odd
