@@ -95,7 +95,7 @@ class Handlers:
             self.telemetry.emit(Signal.STORE_AWAY, doing=f"take a {kind}")
             return _xml(503, say(Acknowledgement.OVERLOAD))
         except StoreRefusedError as error:
-            # Not even its incident could be written: a defect. It may be sent again.
+            # A defect of ours. It is kept as an incident, asked about, and may be sent again.
             self._tell_refused(kind, 500, error.detail, len(body))
             return _xml(500, say(Acknowledgement.INTERNAL_ERROR))
         return _xml(200, say(Acknowledgement.SUCCESS))

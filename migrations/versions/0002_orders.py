@@ -57,6 +57,11 @@ _UP = (
     )
     """,
     "CREATE INDEX audit_subject_idx ON audit (subject)",
+    "DROP INDEX events_unpublished_idx",
+    """
+    CREATE INDEX events_unpublished_idx ON events (hidden_until NULLS FIRST, created_at)
+        WHERE published_at IS NULL
+    """,
     "DROP INDEX payouts_due_idx",
     """
     CREATE INDEX payouts_due_idx ON payouts (account, next_action_at) WHERE state IN
@@ -113,6 +118,8 @@ _DOWN = (
     "DROP TRIGGER payouts_submission_stays ON payouts",
     "DROP TRIGGER payouts_retry_of_failed ON payouts",
     "DROP FUNCTION payouts_retry_of_failed()",
+    "DROP INDEX events_unpublished_idx",
+    "CREATE INDEX events_unpublished_idx ON events (created_at) WHERE published_at IS NULL",
     "DROP INDEX payouts_due_idx",
     """
     ALTER TABLE payouts DROP COLUMN held, DROP COLUMN ask_now, DROP COLUMN retry_of,

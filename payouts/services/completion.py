@@ -39,14 +39,14 @@ REFUSED = "the database refused what it would change; report this"
 class Completions:
     """Ends payouts by proof, once; keeps as incidents what contradicts (design.md §2, 3 and 5).
 
-    Every method returns when its effect is durable, so that the caller may acknowledge. What
-    the database refuses, which a defect of ours may bring about, is kept as an unmatched
-    incident: acknowledged, alerted, and taken again by the sweep of what has returned.
+    Every method returns when its effect is durable, so that the caller may acknowledge.
 
     Raises (every method):
         StoreUnavailableError: nothing is certain to have been written; the caller must not
             acknowledge. Doing it again has no second effect.
-        StoreRefusedError: the database refused the incident, too; nothing was written.
+        StoreRefusedError: the database refused it, which only a defect of ours brings about. What
+            was said is kept as an incident, if that can be written; the payout is as it was and
+            will be asked about. The caller must not acknowledge.
     """
 
     store: PayoutStore
@@ -113,6 +113,7 @@ class Completions:
             await self._take(result, source)
         except StoreRefusedError:
             await self.incidents.record(IncidentKind.UNMATCHED, result, None, REFUSED)
+            raise
 
     async def take_returned(self, returned: Returned) -> None:
         """Apply the Result that had come while its payout was gone from the books (a restore).
@@ -149,6 +150,7 @@ class Completions:
             await self._endings.doubt(payout, reason, kind="queue time-out", queued=False)
         except StoreRefusedError:
             await self.incidents.record_timeout(notice, REFUSED)
+            raise
 
     async def not_found(self, payout: Payout, *, asked_at: datetime, query: Query | None) -> None:
         """Count a *not found*; two that count let the same id be sent again."""

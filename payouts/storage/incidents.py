@@ -48,14 +48,12 @@ WITH RECURSIVE later AS (
 INSERT INTO timeline (payout, at, actor, kind, attempt, detail)
 SELECT id, CAST(:at AS timestamptz), 'incident', 'hold', attempts, :held FROM stopped
 """)
+# All that came for it, as it came: what settles nothing, the end, what contradicts the end.
 _RETURNED: Final = text(f"""
 SELECT {columns("p")}, {_OWN}
-FROM payouts p JOIN LATERAL (
-    SELECT {_COLUMNS} FROM incidents
-    WHERE kind = 'unmatched' AND originator_conversation_id = p.originator_conversation_id
-    ORDER BY at LIMIT 1
-) i ON true
-WHERE p.held = '{HELD_RETURNED}' AND p.state = 'received' ORDER BY p.id LIMIT :limit
+FROM payouts p JOIN incidents i ON i.kind = 'unmatched'
+    AND i.originator_conversation_id = p.originator_conversation_id
+WHERE p.held = '{HELD_RETURNED}' AND p.state = 'received' ORDER BY p.id, i.at LIMIT :limit
 """)  # noqa: S608
 # What stands still, or belongs to an account that no living worker serves.
 _STUCK: Final = text(f"""

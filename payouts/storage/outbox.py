@@ -18,12 +18,14 @@ from payouts.storage.rows import columns, payout_of
 EVENT_COLUMNS: Final = "e.event_id::text, e.payout_id, e.type, e.created_at, e.data"
 _EVENT_WIDTH: Final = 5
 
+# What nobody has tried comes first, then what was tried longest ago: events that no queue takes,
+# however many, stand in nobody's way.
 _CLAIM: Final = text(f"""
 WITH due AS (
     SELECT event_id FROM events
     WHERE published_at IS NULL AND created_at < CAST(:older_than AS timestamptz)
         AND (hidden_until IS NULL OR hidden_until <= CAST(:now AS timestamptz))
-    ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY hidden_until NULLS FIRST, created_at LIMIT :limit FOR UPDATE SKIP LOCKED
 ), e AS (
     UPDATE events e SET hidden_until = CAST(:until AS timestamptz)
     FROM due WHERE e.event_id = due.event_id

@@ -243,8 +243,13 @@ EVENTS: Final = Table(
     ),
     # `PayoutsReader.events`: the few others.
     Index("events_other_idx", "payout_id", postgresql_where=text("data IS NOT NULL")),
-    # `claim_unpublished`.
-    Index("events_unpublished_idx", "created_at", postgresql_where=text("published_at IS NULL")),
+    # `claim_unpublished`: what nobody has tried, then what was tried longest ago.
+    Index(
+        "events_unpublished_idx",
+        text("hidden_until NULLS FIRST"),
+        "created_at",
+        postgresql_where=text("published_at IS NULL"),
+    ),
 )
 
 QUERIES: Final = Table(

@@ -75,7 +75,7 @@ async def test_no_request_leaves_before_its_payout_is_durable(scene: Scene) -> N
     again = "intent-lost"  # The gateway loses its first request; proof lets it go out again.
     async with stalled_books(world):
         await world.publish(*[command(one) for one in ids])
-        await stuck_on(world, "INSERT INTO payouts")
+        await stuck_on(world, "AS repeat_of")
         await beats(world, 2)
         assert not gateway.of("intent-0")
         assert not await world.connection.fetchval("SELECT count(*) FROM payouts")
@@ -203,7 +203,7 @@ async def test_a_command_is_acknowledged_only_once_its_payout_is_durable(
                 return await waiting_commands(world) == 0
 
             await world.until(taken, "the worker has them all in hand")
-            await stuck_on(world, "INSERT INTO payouts")
+            await stuck_on(world, "AS repeat_of")
             await beats(world, 2)
             worker.kill()
             await worker.child.wait()

@@ -175,7 +175,7 @@ async def stalled_books(world: World) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def stuck_on(world: World, statement: str) -> None:
-    """Return when a statement that contains these words waits for a lock."""
+    """Return when a statement with these words in its first 1,024 bytes waits for a lock."""
 
     async def waits() -> bool:
         found: int = await world.connection.fetchval(

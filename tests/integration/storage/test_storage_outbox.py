@@ -50,6 +50,31 @@ async def test_a_claimed_event_is_hidden_from_other_relays_for_a_while(bed: Bed)
     assert await claim(older_than=ALL, until=ALL, limit=10) == []
 
 
+async def test_what_nobody_has_tried_comes_before_what_no_queue_took(bed: Bed) -> None:
+    """However many events are tried again and again, a newer one that was overlooked is not late.
+
+    Proved by taking the oldest first: the same old ones were claimed each time, the new one never.
+    """
+    claim = bed.store.claim_unpublished
+    for name in names("old", 6):
+        await bed.succeeded(name)
+    tried = [await claim(older_than=ALL, until=UNTIL, limit=2) for _ in range(3)]
+    assert [len(batch) for batch in tried] == [2, 2, 2]
+    await bed.succeeded("new")
+
+    bed.clock.instant = UNTIL
+    (first, second) = await claim(older_than=ALL, until=UNTIL + seconds(60), limit=2)
+
+    assert first.subject == "new"
+    assert second.subject.startswith("old-")
+    again = [
+        event.subject
+        for _ in range(3)
+        for event in await claim(older_than=ALL, until=UNTIL + seconds(60), limit=2)
+    ]
+    assert sorted([second.subject, *again]) == names("old", 6)
+
+
 async def test_young_events_are_left_to_whoever_wrote_them(bed: Bed) -> None:
     """The relay takes only what has waited."""
     await bed.succeeded("a")

@@ -13,7 +13,7 @@ from payouts.ports import (
     Query,
     Returned,
 )
-from payouts.services.incidents import evidence_of
+from payouts.services.incidents import evidence_of, result_of
 from tests.unit.services.services_bed import (
     NAME,
     NOW,
@@ -84,25 +84,18 @@ async def test_what_came_before_and_settles_nothing_is_asked_about(incident: Inc
     assert store.names == ["move"]
 
 
-async def test_what_the_database_refuses_is_kept_and_acknowledged() -> None:
-    """A defect of ours loses no Result: it is an incident, which the sweep takes again.
+async def test_what_the_database_refuses_is_kept_and_not_acknowledged() -> None:
+    """A defect of ours loses no Result: a person sees all of it, and it may be sent again.
 
-    Proved by letting the refusal through: the callback was answered with an error, and the
-    Result was nowhere.
+    Proved by letting the refusal through alone: the Result was nowhere.
     """
     store = Port({"complete": StoreRefusedError("(a constraint)")})
-    await completions(store, Clock(), Signals()).take_result(result())
+    with pytest.raises(StoreRefusedError, match="a constraint"):
+        await completions(store, Clock(), Signals()).take_result(result())
     incident = store.calls("record_incident")[0]["a"]
     assert incident.kind is IncidentKind.UNMATCHED
     assert "refused" in incident.detail
-
-
-async def test_what_cannot_even_be_kept_is_not_acknowledged() -> None:
-    """Then the caller hears of it, and may send it again."""
-    refused = StoreRefusedError("(a constraint)")
-    store = Port({"complete": refused, "record_incident": refused})
-    with pytest.raises(StoreRefusedError):
-        await completions(store, Clock(), Signals()).take_result(result())
+    assert result_of(incident) == result()
 
 
 @pytest.mark.parametrize(
@@ -190,9 +183,10 @@ async def test_a_balance_that_could_not_be_written_is_kept_unless_a_later_one_ca
 
 
 async def test_a_queue_timeout_that_the_database_refuses_is_kept() -> None:
-    """It is acknowledged, and a person sees it."""
+    """A person sees it, and it may be sent again."""
     known = payout(state=State.ACCEPTED)
     store = Port({"find_by_conversation": known, "move": StoreRefusedError("(odd)")})
     notice = QueueTimeout(originator_conversation_id=known.originator_conversation_id)
-    await completions(store, Clock(), Signals()).take_queue_timeout(notice)
+    with pytest.raises(StoreRefusedError):
+        await completions(store, Clock(), Signals()).take_queue_timeout(notice)
     assert store.names[-1] == "record_incident"
