@@ -250,6 +250,7 @@ class Found(StrEnum):
 
     ENDED = "ended"
     UNDER_WAY = "under_way"
+    UNDECIDED = "undecided"  # All is answered, by words that leave open what the core has.
     NOT_FOUND = "not_found"
     NO_ANSWER = "no_answer"
 
@@ -280,7 +281,8 @@ def decide_record(
     """Return what the broker's log says of a payout that is in doubt; Results are told apart.
 
     A refusal in the log counts only if every logged request was refused, and if it was asked
-    long enough after the last send that none can still be on its way.
+    long enough after the last send that none can still be on its way. `UNDER_WAY` speaks against
+    sending again, `UNDECIDED` leaves that to what the core says.
     """
     if lookup(Side.RESPONSE, record.response.code).klass is not CodeClass.ACCEPTED:
         return Found.NO_ANSWER
@@ -305,4 +307,17 @@ def decide_record(
         and len(decisions) >= max(record.requests, 1)
         and all(isinstance(decision, Wait | Fail) for decision in decisions)
     )
-    return decisions[-1] if all_refused else Found.UNDER_WAY
+    if all_refused:
+        return decisions[-1]
+    on_its_way = not settled or record.requests > logged or record.unreadable_responses
+    return Found.UNDER_WAY if on_its_way or _core_has_it(record) else Found.UNDECIDED
+
+
+def _core_has_it(record: BrokerRecord) -> bool:
+    """Tell whether a logged answer says that the request was taken, and not dropped later."""
+    classes = [lookup(Side.RESPONSE, response.code).klass for response in record.responses]
+    taken = {CodeClass.ACCEPTED, CodeClass.QUEUED, CodeClass.COMPLETED}
+    return (
+        CodeClass.DUPLICATE in classes
+        or sum(klass in taken for klass in classes) > record.queue_timeouts
+    )

@@ -230,7 +230,19 @@ def test_a_logged_refusal_proves_nothing_while_a_send_may_be_on_its_way() -> Non
     mixed = BrokerRecord(
         response=OK, requests=2, responses=(Response(code="1002"), Response(code="17"))
     )
-    assert record_says(mixed) is Found.UNDER_WAY
+    assert record_says(mixed) is Found.UNDECIDED
+    assert record_says(mixed, sent_before_s=10) is Found.UNDER_WAY
+
+
+def test_an_answer_that_leaves_it_open_leaves_it_to_the_core() -> None:
+    """A logged 17 neither ends nor keeps the payout; what the core has not found can go again.
+
+    Proved by calling every such log a sighting: the payout stayed in doubt for ever.
+    """
+    unclear = BrokerRecord(response=OK, requests=1, responses=(Response(code="17"),))
+    assert record_says(unclear) is Found.UNDECIDED
+    duplicate = BrokerRecord(response=OK, requests=1, responses=(Response(code="15"),))
+    assert record_says(duplicate) is Found.UNDER_WAY
 
 
 def test_a_queue_timeout_in_the_log_is_no_acceptance() -> None:
@@ -238,7 +250,10 @@ def test_a_queue_timeout_in_the_log_is_no_acceptance() -> None:
     dropped = BrokerRecord(
         response=OK, requests=1, responses=(Response(code="100000000"),), queue_timeouts=1
     )
-    assert record_says(dropped) is Found.UNDER_WAY
+    assert record_says(dropped) is Found.UNDECIDED
+    taken = (Response(code="100000000"), Response(code="0"))
+    sent_again = replace(dropped, requests=2, responses=taken)
+    assert record_says(sent_again) is Found.UNDER_WAY
 
 
 def test_nothing_leads_out_of_an_ended_payout() -> None:

@@ -139,11 +139,12 @@ def logged(*codes: str, requests: int = 1) -> BrokerRecord:
     [
         (logged(), None, True),
         (logged("15"), None, True),
+        (logged("17"), None, False),
         (logged("0"), ConversationId("AG_1"), True),
         (logged(requests=0), None, False),
         (BrokerRecord(response=Response(code="100000001")), None, False),
     ],
-    ids=["request", "duplicate", "accepted", "not found", "no answer"],
+    ids=["request", "duplicate", "left open", "accepted", "not found", "no answer"],
 )
 async def test_a_log_that_knows_the_request_forgets_earlier_not_found(
     record: BrokerRecord, known: ConversationId | None, *, sighted: bool
