@@ -81,8 +81,13 @@ class Accounts(Session):
             if row.refused_at != at:  # The instant tells it from the same one told again.
                 refusals = row.refusals + 1
                 row = row._replace(refusals=refusals, refused_at=at)
-                if refusals >= limit and not row.paused:
-                    row = row._replace(paused=True, paused_at=at, paused_reason=reason)
+                if not row.paused:
+                    pauses = refusals >= limit
+                    row = row._replace(
+                        paused=pauses,
+                        paused_at=at if pauses else None,
+                        paused_reason=reason if pauses else None,
+                    )
                 st.account(row)
             return _status_of(st, row)
 

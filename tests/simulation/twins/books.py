@@ -328,9 +328,10 @@ class Statement:
                     tables.by_state.get(before.state, {}).pop(payout_id, None)
                 if after.state in OPEN:
                     tables.by_state[after.state][payout_id] = None
-            conversation = after.conversation_id
-            if conversation is not None:
-                tables.by_conversation.setdefault(conversation, {})[payout_id] = None
+            last = None if before is None else before.conversation_id
+            if after.conversation_id != last:
+                tables.by_conversation.get(last or "", {}).pop(payout_id, None)
+                tables.by_conversation.setdefault(after.conversation_id or "", {})[payout_id] = None
 
 
 def _write_incident(tables: Tables, incident: Incident) -> None:
@@ -338,4 +339,4 @@ def _write_incident(tables: Tables, incident: Incident) -> None:
     tables.incidents.append(incident)
     own_id = incident.originator_conversation_id
     if incident.kind.value == "unmatched" and own_id is not None:
-        tables.unmatched.setdefault(own_id, incident)
+        tables.unmatched.setdefault(own_id, []).append(incident)

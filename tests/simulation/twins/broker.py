@@ -21,6 +21,7 @@ from payouts.messaging.dead import dead_properties
 from payouts.messaging.delivery import Delivery
 from tests.simulation.seams import BrokerFaults, BrokerWatch, Far
 from tests.simulation.twins.queues import Channel, DeadLetter, Queues
+from tests.simulation.twins.waiting import rest
 
 __all__ = ["Broker", "DeadLetter", "TwinConsumer", "TwinDeadLetters", "TwinPublisher"]
 
@@ -200,7 +201,7 @@ class TwinConsumer:
             # Without this wait a flapping broker would pile up more than `prefetch` in hand.
             if self._tasks:
                 await asyncio.wait(list(self._tasks))
-            await asyncio.sleep(LOST_PAUSE_S)
+            await rest(self._broker.far, LOST_PAUSE_S)
 
     def _arrive(self, delivery: Delivery) -> None:
         self._arrived.append(delivery)
@@ -225,7 +226,7 @@ class TwinConsumer:
             if self._on_failure is not None:
                 self._on_failure(delivery, error)
             growth = 2 ** min(delivery.delivery_count, 10)
-            await asyncio.sleep(min(PAUSE_CAP_S, FIRST_PAUSE_S * growth))
+            await rest(broker.far, min(PAUSE_CAP_S, FIRST_PAUSE_S * growth))
             broker.far.after(broker.way_s(), lambda: broker.reject(channel, tag))
         else:
             await asyncio.sleep(0)  # Handled, and not yet acknowledged.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from payouts.domain.payout import Payout, State
+from payouts.domain.payout import Payout, ReasonSource, State
 from payouts.domain.values import (
     AccountName,
     ConversationId,
@@ -193,7 +193,7 @@ class Doubts(Session):
             if payout is None:
                 return None
             proven = _proven(st, payout, grace_s, interval_s)
-            if (proven or (by_policy and payout.attempts > 0)) and _may_go(st, payout, now):
+            if (proven or (by_policy and _by_policy(st, payout))) and _may_go(st, payout, now):
                 kind = "resend by policy" if by_policy else "resend"
                 return self._enter(st, payout, Step(State.SUBMITTING, now, actor, kind, owner))[0]
             if (
@@ -225,6 +225,15 @@ def _counts(
     if asked_at <= last:
         return False  # The same answer, told again.
     return asked_at >= last + timedelta(seconds=interval_s) or "not found interval" in without
+
+
+def _by_policy(st: Statement, payout: Payout) -> bool:
+    """Tell whether the policy may send again: not what an answer says to have arrived."""
+    reason = payout.reason
+    arrived = reason is not None and (
+        reason.source is ReasonSource.RESULT or reason.klass in {"duplicate", "refused-final"}
+    )
+    return payout.attempts > 0 and ("resend by policy" in st.without or not arrived)
 
 
 def _proven(st: Statement, payout: Payout, grace_s: float, interval_s: float) -> bool:

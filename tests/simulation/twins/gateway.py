@@ -24,6 +24,7 @@ from payouts.domain.answers import (
 from payouts.domain.payout import Payout
 from payouts.domain.values import AccountName, OriginatorConversationId
 from tests.simulation.twins.mpesa import Mpesa, Reply
+from tests.simulation.twins.waiting import rest
 
 __all__ = ["Mpesa", "TwinGateway", "TwinPace"]
 
@@ -145,7 +146,7 @@ class TwinPace:
         now = self._far.now().timestamp()
         at = max(now, self._next.get(account, now))
         self._next[account] = at + self._spacing_s
-        await asyncio.sleep(at - now)
+        await rest(self._far, at - now)
 
     def slow_down(self, account: AccountName) -> None:
         """Let the account rest for ten turns."""

@@ -48,6 +48,7 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "not found queued": "a *not found* counts while the broker keeps the request",
         "resend state": "what is no longer in doubt is sent again",
         "resend proof count": "one *not found* is enough",
+        "resend by policy": "what an answer says to have arrived is sent again by policy",
         "resend grace": "the first *not found* may be too early",
         "resend interval": "two *not found* may be too near to each other",
         "resend queued": "what the broker keeps is sent again",

@@ -12,6 +12,7 @@ from payouts.domain.payout import HELD_REPEAT, HELD_RETURNED, HELD_RUN, Payout, 
 from payouts.domain.values import PayoutId
 from payouts.ports import Intent, IntentOutcome, Recorded
 from tests.simulation.twins.books import Statement
+from tests.simulation.twins.constraints import check_insert
 from tests.simulation.twins.entering import storable_reason
 from tests.simulation.twins.rows import EventRow, Line, changed
 from tests.simulation.twins.session import Session
@@ -51,6 +52,7 @@ class Intake(Session):
         standing = st.tables.payouts.get(wanted.payout_id)
         if standing is None or "intent once" in st.without:
             return self._new(st, wanted, intent.actor)
+        check_insert(self._as_it_may_begin(st, wanted), st.without)  # Before the key is looked up.
         if _is_own(wanted, standing):
             return IntentOutcome(
                 recorded=Recorded.NEW, payout=standing, event=self._completion_event(standing)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from payouts.domain.events import Event
 from tests.simulation.twins.books import Statement
 from tests.simulation.twins.session import Session
 from tests.simulation.twins.telling import told
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Outbox(Session):
@@ -28,7 +31,8 @@ class Outbox(Session):
                 if (row := events[event_id]).created_at < older_than
                 and (row.hidden_until is None or row.hidden_until <= now)
             ]
-            due.sort(key=lambda row: row.created_at)
+            # What nobody has tried comes first, then what was tried longest ago.
+            due.sort(key=lambda row: (row.hidden_until or _NEVER, row.created_at))
             for row in due[:limit]:
                 st.hide(row._replace(hidden_until=until))
             payouts = st.tables.payouts

@@ -97,12 +97,12 @@ class Sweeps(Session):
             tables = st.tables
             found = [
                 Returned(payout=one, incident=incident)
-                for one in standing_in(tables, tables.by_state)
+                for one in standing_in(tables, (State.RECEIVED,))
                 if one.held == HELD_RETURNED
-                and one.state is State.RECEIVED
-                and (incident := tables.unmatched.get(one.originator_conversation_id)) is not None
+                for incident in tables.unmatched.get(one.originator_conversation_id, ())
             ]
-            found.sort(key=lambda one: tables.numbers[one.payout.payout_id])
+            numbers = tables.numbers
+            found.sort(key=lambda one: (numbers[one.payout.payout_id], one.incident.at))
             return found[:limit]
 
         return await self._call("find_returned", work)

@@ -39,7 +39,7 @@ class Tables:
     watched: dict[tuple[str, int], list[PayoutId]] = field(default_factory=dict)
     completions: dict[PayoutId, str] = field(default_factory=dict)
     unpublished: dict[str, None] = field(default_factory=dict)
-    unmatched: dict[str, Incident] = field(default_factory=dict)
+    unmatched: dict[str, list[Incident]] = field(default_factory=dict)
     kept: dict[object, None] = field(default_factory=dict)
 
     def copy(self) -> Tables:
