@@ -118,9 +118,14 @@ _RESEND: Final = f"""m AS (
 _PROVEN: Final = f"""NOT p.queued AND p.not_found_count >= 2
     AND p.first_not_found_at >= {_GRACE}
     AND p.last_not_found_at >= {seconds_since("p.first_not_found_at", "interval_s")}"""
+# Asked of the row as it stands: what the sweep has read may be older than the last answer, which
+# may have said that an earlier send arrived.
+_BY_POLICY: Final = """CAST(:by_policy AS boolean) AND p.attempts > 0
+    AND coalesce(p.reason_source, '') <> 'result'
+    AND coalesce(p.reason_class, '') NOT IN ('duplicate', 'refused-final')"""
 # Never sent by this database and expired: it ends (`expire_unsent`), nothing is sent.
 _MAY_RESEND: Final = f"""p.state = 'in_doubt' AND p.held IS NULL
-    AND ((CAST(:by_policy AS boolean) AND p.attempts > 0) OR ({_PROVEN}))
+    AND (({_BY_POLICY}) OR ({_PROVEN}))
     AND NOT (p.attempts = 0 AND coalesce(p.not_after <= CAST(:now AS timestamptz), false))
     AND NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)
     AND NOT EXISTS (SELECT FROM paused_runs r WHERE r.run_id = p.run_id)"""  # noqa: S608

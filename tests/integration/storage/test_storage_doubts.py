@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from storage_bed import ACCOUNT, NOW, Bed, completion, move, payout, seconds
 
-from payouts.domain.payout import Payout, State
+from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import AccountName, OriginatorConversationId, PayoutId, WorkerId
 from payouts.ports import Query
 
@@ -202,6 +202,23 @@ async def test_the_same_resend_again_is_still_ones_own(bed: Bed) -> None:
     assert first is not None
     assert await resend(bed, now=LATER + seconds(1)) is None
     assert (await bed.standing("a")).attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "klass"),
+    [("response", "duplicate"), ("response", "refused-final"), ("result", "ambiguous")],
+)
+async def test_no_policy_sends_what_is_told_to_have_arrived(
+    bed: Bed, source: str, klass: str
+) -> None:
+    """The row as it stands decides: the sweep may have read it before the last answer came.
+
+    Proved by taking the reason out of the guard.
+    """
+    said = Reason(source=ReasonSource(source), code="15", klass=klass, description="Told.")
+    await bed.in_doubt("a", reason=said)
+
+    assert await resend(bed, by_policy=True) is None
 
 
 async def test_of_two_processes_one_sends_again(bed: Bed, other: Bed) -> None:
