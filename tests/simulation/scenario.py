@@ -132,8 +132,8 @@ def _kinds(seed: int, size: Size) -> frozenset[str]:
     for kind in KINDS:
         if stream(seed, f"kind {kind}").random() < _RARE.get(kind, _SHARE) * busy:
             chosen.add(kind)
-    if "restore" in chosen:  # What a lost book has sent, only the gateway's memory can tell.
-        chosen.discard("forgets")
+    if "restore" in chosen:  # What lost books had sent or heard, only the gateway can tell.
+        chosen -= {"forgets", "results-contradict"}
     if "forgets" in chosen:  # What is cached, the core does not know: only its memory helps.
         chosen -= {"gateway-queues"}
     return frozenset(chosen) - size.without
