@@ -147,7 +147,7 @@ FAULTS: Final = {
         Fault(
             name="failed, yet paid",
             do=("result_failed_paid:17",),
-            may=frozenset({May.BE_LIED_TO}),
+            may=_CONTRADICTED,
         ),
         Fault(
             name=UNDECIDED,
