@@ -20,6 +20,7 @@ EXIT_USAGE: Final = 2
 CHILD_INDEX: Final = "PAYOUTS_PROCESS_INDEX"
 _RESTART_FIRST_S: Final = 0.5
 _RESTART_CAP_S: Final = 30.0
+_LONG_LIFE_S: Final = 60.0  # Whoever lived so long has not died of its start.
 _LOOK_EVERY_S: Final = 0.2
 
 S = TypeVar("S")
@@ -115,17 +116,26 @@ class _Children:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._due = dict.fromkeys(range(processes), 0.0)
         self._rest_s = dict.fromkeys(range(processes), _RESTART_FIRST_S)
+        self._born: dict[int, float] = {}
         self._stopping = False
+        self._told = False
         self._code = 0
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
+            signal.signal(number, self._hear)
         while self._running or not self._stopping:
-            self._start_due()
+            if self._stopping:
+                self._tell()
+            else:
+                self._start_due()
             self._collect()
             time.sleep(_LOOK_EVERY_S)
         return self._code
+
+    def _hear(self, *_: object) -> None:
+        # Only noted: a handler that runs while a child is being started would miss that child.
+        self._stopping = True
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -137,6 +147,7 @@ class _Children:
             self._running[index] = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", self._module], env=environ
             )
+            self._born[index] = now
 
     def _collect(self) -> None:
         for index, child in list(self._running.items()):
@@ -144,17 +155,26 @@ class _Children:
             if code is None:
                 continue
             del self._running[index]
+            if self._told and code == -signal.SIGTERM:
+                continue  # It was told before it could listen, and had nothing in hand.
             if self._stopping:
                 self._code = self._code or abs(code)
             elif code == EXIT_USAGE:
                 self._code = EXIT_USAGE
-                self._stop()
+                self._stopping = True
             else:
-                self._due[index] = time.monotonic() + self._rest_s[index]
-                self._rest_s[index] = min(_RESTART_CAP_S, self._rest_s[index] * 2)
+                self._rest(index)
 
-    def _stop(self) -> None:
-        self._stopping = True
-        self._due.clear()
-        for child in self._running.values():
-            child.send_signal(signal.SIGTERM)
+    def _rest(self, index: int) -> None:
+        """Have a child that died started again, later each time unless it had lived long."""
+        now = time.monotonic()
+        if now - self._born[index] >= _LONG_LIFE_S:
+            self._rest_s[index] = _RESTART_FIRST_S
+        self._due[index] = now + self._rest_s[index]
+        self._rest_s[index] = min(_RESTART_CAP_S, self._rest_s[index] * 2)
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            for child in self._running.values():
+                child.send_signal(signal.SIGTERM)

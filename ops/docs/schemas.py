@@ -21,6 +21,8 @@ _INSTANT: Final = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
+# An id of a command, and what later submissions add to it.
+_SUBMISSION: Final = r"^[A-Za-z0-9._-]{1,72}$"
 _SENT_AT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 
 
@@ -137,6 +139,11 @@ def event_schema(event_type: str) -> Schema:
             "subject": _string("The `payout_id`."),
             "time": _string("When it happened, UTC.", format="date-time", pattern=_SENT_AT),
             "datacontenttype": {"const": "application/json"},
+            "retryof": _string(
+                "For a second submission (`payouts retry`) only: the `payout_id` of the one before"
+                " it, which has failed.",
+                pattern=_SUBMISSION,
+            ),
             "data": _data_schema(event_type),
         },
     }
@@ -157,7 +164,9 @@ def _data_schema(event_type: str) -> Schema:
 
 def _data_properties() -> dict[str, Schema]:
     return {
-        "payout_id": _string("As commanded.", pattern=f"^{ID_PATTERN.pattern}$"),
+        "payout_id": _string(
+            "As commanded; a second submission adds `-r2`, a third `-r3`.", pattern=_SUBMISSION
+        ),
         "run_id": _string("As commanded.", pattern=f"^{ID_PATTERN.pattern}$"),
         "account": _string("The paying account."),
         "state": _string("The payout's state."),
@@ -170,8 +179,8 @@ def _data_properties() -> dict[str, Schema]:
         },
         "msisdn": _string("The receiver, masked as `2547****5678` unless a setting shows it."),
         "originator_conversation_id": _string(
-            "The payout's one id on the wire.",
-            pattern=f"^[^_]+_{ORGANISATION_PATTERN.pattern}_{ID_PATTERN.pattern}$",
+            "The submission's one id on the wire.",
+            pattern=f"^[^_]+_{ORGANISATION_PATTERN.pattern}(-r[0-9]+)?_{ID_PATTERN.pattern}$",
         ),
         "conversation_id": _string("M-PESA's id of the conversation, if it told one."),
         "transaction_id": _string("The receipt, if there is one. Never unique, never proof."),

@@ -33,13 +33,17 @@ TYPE_OF_STATE: Final[Mapping[State, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event; `data` holds JSON-ready values and every key of contract.md §2."""
+    """One event; `data` holds JSON-ready values and every key of contract.md §2.
+
+    `retry_of` is set for a second submission: the payout id of the one that it follows.
+    """
 
     event_id: str
     type: str
     subject: str
     time: datetime
     data: Mapping[str, object]
+    retry_of: str | None = None
 
     def __repr__(self) -> str:
         """Name the event without its data."""
@@ -71,6 +75,7 @@ def event_of(payout: Payout, *, show_msisdn: bool = False, occurrence: str = "")
         type=event_type,
         subject=payout.payout_id,
         time=payout.completed_at or payout.doubt_since or payout.submitted_at or payout.created_at,
+        retry_of=payout.retry_of,
         data={
             "payout_id": payout.payout_id,
             "run_id": payout.run_id,

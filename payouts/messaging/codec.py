@@ -62,7 +62,11 @@ def encode_command(fields: Mapping[str, object]) -> bytes:
 
 
 def encode_event(event: Event) -> bytes:
-    """Return the body of an event: one CloudEvents 1.0 object in the JSON format."""
+    """Return the body of an event: one CloudEvents 1.0 object in the JSON format.
+
+    The extension attribute `retryof` is there for second submissions only.
+    """
+    extension = {} if event.retry_of is None else {"retryof": event.retry_of}
     return msgspec.json.encode(
         {
             "specversion": SPEC_VERSION,
@@ -72,6 +76,7 @@ def encode_event(event: Event) -> bytes:
             "subject": event.subject,
             "time": instant(event.time),
             "datacontenttype": "application/json",
+            **extension,
             "data": event.data,
         }
     )

@@ -112,13 +112,13 @@ class Incidents:
 
     async def _tell_held(self, payout: Payout) -> None:
         """Tell of later submissions of the payout that the store holds for the contradiction."""
-        first_id = payout.retry_of or payout.payout_id
+        first_id = PayoutId(payout.originator_conversation_id.split("_", 2)[2])
         for number in range(2, _MOST_RETRIES):
             retry_id, _ = retry_ids_for(payout.originator_conversation_id, first_id, number)
             retry = await self._store.find(PayoutId(retry_id))
             if retry is None:
                 return
-            if retry.held is not None and not retry.ended:
+            if retry.retry_of is not None and retry.held is not None and not retry.ended:
                 self._telemetry.emit(
                     Signal.PAYOUT_HELD,
                     payout_id=retry.payout_id,

@@ -20,7 +20,7 @@ from payouts.domain.commands import FIELDS, REQUIRED, AccountRules, payout_of, v
 from payouts.domain.errors import InvalidCommandError
 from payouts.domain.events import Event, event_of, rejection_of
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
-from payouts.domain.values import AccountName, ConversationId, TransactionId
+from payouts.domain.values import AccountName, ConversationId, TransactionId, retry_ids_for
 from payouts.messaging.codec import decode_command, encode_command, encode_event
 from payouts.messaging.dead import dead_properties
 from payouts.messaging.delivery import Delivery
@@ -170,8 +170,33 @@ def test_schema_names_every_field_of_an_event(event: Event) -> None:
     schema: Any = event_schema(event.type)
     data = schema["properties"]["data"]
 
-    assert set(body) == set(schema["properties"]) == set(schema["required"])
+    assert set(body) == set(schema["properties"]) - {"retryof"} == set(schema["required"])
     assert list(body["data"]) == list(data["properties"]) == data["required"]
+
+
+@pytest.mark.parametrize("state", list(events.TYPE_OF_STATE))
+def test_a_second_submission_names_the_one_before_it(state: State) -> None:
+    """Its event is its own, and says by `retryof` which payout it belongs to.
+
+    Proved by leaving the attribute out of the body.
+    """
+    first = payout_in(state, full=True)
+    payout_id, own_id = retry_ids_for(first.originator_conversation_id, first.payout_id, 2)
+    second = replace(
+        first,
+        payout_id=payout_id,
+        originator_conversation_id=own_id,
+        retry_of=first.payout_id,
+        held="because",
+    )
+
+    body = json.loads(encode_event(event_of(second)))
+
+    jsonschema.Draft7Validator(event_schema(body["type"])).validate(body)
+    assert body["subject"] == f"{first.payout_id}-r2"
+    assert body["retryof"] == first.payout_id
+    assert body["id"] != event_of(first).event_id
+    assert "held" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("event_type", list(STATE_OF_TYPE))
