@@ -34,19 +34,28 @@ def broker_errors(doing: str) -> Iterator[None]:
     """Turn whatever aio-pika raises into BrokerUnavailableError that says what was being done.
 
     The library also ends waiting calls by a CancelledError when it loses the connection; only
-    one that this task was really sent is passed on.
+    one that this task was really sent is passed on. That one is passed on also where the library
+    swallows it, as it does while a channel is being opened: the task would go on for ever.
     """
     try:
         yield
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if _is_cancelled():
             raise
         raise BrokerUnavailableError(f"The connection was lost: {doing}.") from None
     except TimeoutError as error:
         raise BrokerUnavailableError(f"It took too long: {doing}.") from error
     except CONNECTION_EXCEPTIONS as error:
+        if _is_cancelled():
+            raise asyncio.CancelledError from error
         raise BrokerUnavailableError(f"{cause_of(error)}: {doing}.") from error
+    if _is_cancelled():
+        raise asyncio.CancelledError
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def cause_of(error: BaseException) -> str:

@@ -60,6 +60,7 @@ class CommandConsumer:
         self._on_failure = on_failure or _ignore
         self._sleep = sleep
         self._wanted = True
+        self._stopped = False
         self._lock = asyncio.Lock()
         self._session: Session | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -88,9 +89,9 @@ class CommandConsumer:
             await self._align()
 
     async def resume(self) -> None:
-        """Take deliveries again."""
+        """Take deliveries again; nothing happens once it is told to stop."""
         async with self._lock:
-            self._wanted = True
+            self._wanted = not self._stopped
             await self._align()
 
     async def stop(self, *, grace_s: float) -> int:
@@ -100,6 +101,7 @@ class CommandConsumer:
             grace_s: how long handlers may take; then they are cancelled and their deliveries
                 go back to the queue.
         """
+        self._stopped = True
         await self.pause()
         if self._supervisor is not None:
             self._supervisor.cancel()

@@ -165,3 +165,31 @@ async def test_a_queue_that_was_removed_is_declared_again(bed: Bed) -> None:
     await until(lambda: consumer.consuming)
     await bed.send(b"pay-1")
     await until(lambda: recorder.bodies == [b"pay-1"])
+
+
+async def test_stopping_ends_it_however_far_it_has_come(bed: Bed) -> None:
+    """Told to stop while its channel is being opened, it does not go on for ever.
+
+    Proved by trusting that the library passes a cancellation on: it hangs.
+    """
+    for turns in range(12):
+        consumer = bed.consumer(Recorder())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert await asyncio.wait_for(consumer.stop(grace_s=1), 5) == 0
+        assert not consumer.consuming
+
+
+async def test_a_consumer_that_is_stopped_is_not_resumed(bed: Bed) -> None:
+    """A sweep that still runs while the process drains cannot make it take commands again.
+
+    Proved by letting it resume after the stop.
+    """
+    consumer = bed.consumer(Recorder())
+    await until(lambda: consumer.consuming)
+    stopping = asyncio.create_task(consumer.stop(grace_s=1))
+    await asyncio.sleep(0)
+    await consumer.resume()
+    assert await stopping == 0
+    await consumer.resume()
+    assert not consumer.consuming
