@@ -68,7 +68,8 @@ class Auditor:
         self._settings = scenario.settings
         self._time = time
         self._found = found
-        self._doubtful = scenario.resends or scenario.gateway.not_found_wrongly > 0
+        gateway = scenario.gateway  # What it caches, the core does not know.
+        self._doubtful = scenario.resends or gateway.not_found_wrongly > 0 or gateway.queued > 0
         self._restored = False
         self._id_of: dict[str, str] = {}
         self._payout_of: dict[str, str] = {}
