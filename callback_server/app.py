@@ -8,11 +8,10 @@ import ssl
 from contextlib import AsyncExitStack, suppress
 from typing import Final
 
-from aiohttp import web
-
 from callback_server.declaring import Declaring
+from callback_server.door import Door
 from callback_server.parts import Parts
-from callback_server.routes import application
+from callback_server.routes import runner_of
 from payouts.domain.errors import SettingsError, StoreRefusedError, StoreUnavailableError
 from payouts.domain.signals import Signal
 from payouts.messaging.connection import BrokerConnection
@@ -34,7 +33,6 @@ __all__ = ["run"]
 
 MODULE: Final = "callback_server"
 CONNECT_WITHIN_S: Final = 3.0  # Results do not wait for RabbitMQ.
-KEEP_ALIVE_S: Final = 75.0
 LAST_EVENTS_S: Final = 5.0
 LAST_BALANCES_S: Final = 2.0
 
@@ -69,15 +67,14 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         parts = Parts(settings, store, AmqpEventPublisher(publisher, topology), clock, telemetry)
         sweeps = [*parts.sweeps.all(), Sweep(name="topology", rest_s=1.0, run=declaring.look)]
         loops = await stack.enter_async_context(SweepLoops(sweeps, clock, telemetry, system_jitter))
-        runner = web.AppRunner(
-            application(parts.handlers, settings.callback_path),
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=settings.drain_s,
+        runner = runner_of(
+            parts.handlers, telemetry, prefix=settings.callback_path, drain_s=settings.drain_s
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        address = await _listen(runner, settings, tls)
+        door = Door(runner, parts.visitors, parts.allow.group, tls)
+        stack.push_async_callback(door.close)
+        address = await _listen(door, settings)
         admin = AdminServer(
             settings.admin_host,
             admin_port(settings.admin_port),
@@ -94,6 +91,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         )
         await stop.wait()
         telemetry.emit(Signal.PROCESS_DRAINING, process=MODULE, in_flight=0)
+        await door.close()
         await runner.cleanup()
         await loops.stop()
         await _finish(parts)
@@ -121,21 +119,13 @@ async def _finish(parts: Parts) -> None:
             await parts.relay.drain()
 
 
-async def _listen(
-    runner: web.AppRunner, settings: CallbackSettings, tls: ssl.SSLContext | None
-) -> str:
+async def _listen(door: Door, settings: CallbackSettings) -> str:
     """Listen; several processes share the port, and the kernel spreads connections."""
-    site = web.TCPSite(
-        runner,
-        settings.callback_host,
-        settings.callback_port,
-        ssl_context=tls,
-        reuse_port=child_index() is not None,
-        backlog=1024,
+    host, port = await door.open(
+        settings.callback_host, settings.callback_port, shared=child_index() is not None
     )
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    return f"{'https' if tls else 'http'}://{host}:{port}{settings.callback_path}"
+    scheme = "http" if settings.callback_certificate is None else "https"
+    return f"{scheme}://{host}:{port}{settings.callback_path}"
 
 
 def tls_of(settings: CallbackSettings) -> ssl.SSLContext | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
+NOWHERE: Final = "nowhere"
+STRANGERS: Final = "strangers"
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -27,6 +30,21 @@ class AllowList:
             return True
         source = self.source(peer, forwarded_for)
         return source is not None and _within(source, self.networks)
+
+    def group(self, peer: str | None, forwarded_for: str | None = None) -> str:
+        """Return as which source a request or a connection counts where room and turns are short.
+
+        A network of IPv6 that one subscriber gets (/64) is one source, and so are all who may
+        not call.
+        """
+        source = self.source(peer, forwarded_for)
+        if source is None:
+            return NOWHERE
+        if self.networks and not _within(source, [*self.networks, *self.trusted_proxies]):
+            return STRANGERS
+        if isinstance(source, IPv6Address):
+            return str(IPv6Network((int(source) >> 64 << 64, 64)))
+        return str(source)
 
     def source(self, peer: str | None, forwarded_for: str | None) -> Address | None:
         """Return where a request comes from, or None if nobody can tell."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from aiohttp import web
 
+from callback_server.bodies import SMALL_BYTES, Bodies, CrowdedError, announced
+from callback_server.fairness import FairShare
 from callback_server.guards import AllowList
+from callback_server.visitors import Visitors
 from payouts.domain.errors import (
     MessageTooLargeError,
     StoreRefusedError,
@@ -31,10 +35,21 @@ from payouts.mpesa.wsdl import result_wsdl
 from payouts.ports import Telemetry
 from payouts.services.completion import Completions
 
-MAX_BODY_BYTES: Final = 256 * 1024
-BODY_WITHIN_S: Final = 10.0
 STORE_WITHIN_S: Final = 20.0
 XML: Final = "text/xml"
+_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class _Callback(Generic[M]):
+    """One of the two callbacks: how it is read, carried out and answered."""
+
+    kind: str
+    parse: Callable[[bytes], M]
+    take: Callable[[M], Awaitable[None]]
+    say: Callable[[Acknowledgement], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,25 +60,29 @@ class Handlers:
     ack_namespace: AckNamespace
     allow: AllowList
     telemetry: Telemetry
+    bodies: Bodies
+    visitors: Visitors
+    parsing: FairShare
+    taking: FairShare
 
     async def result(self, request: web.Request) -> web.Response:
         """Take a GenericAPIResult."""
 
-        async def take(body: bytes) -> None:
-            await self.completions.take_result(parse_result(body))
-
         def say(acknowledgement: Acknowledgement) -> bytes:
             return result_acknowledgement(acknowledgement, self.ack_namespace)
 
-        return await self._take(request, "result", take, say)
+        callback = _Callback("result", parse_result, self.completions.take_result, say)
+        return await self._take(request, callback)
 
     async def timeout(self, request: web.Request) -> web.Response:
         """Take a notifyQueueTimeout."""
-
-        async def take(body: bytes) -> None:
-            await self.completions.take_queue_timeout(parse_queue_timeout(body))
-
-        return await self._take(request, "timeout", take, queue_timeout_acknowledgement)
+        callback = _Callback(
+            "timeout",
+            parse_queue_timeout,
+            self.completions.take_queue_timeout,
+            queue_timeout_acknowledgement,
+        )
+        return await self._take(request, callback)
 
     async def wsdl(self, request: web.Request) -> web.Response:
         """Serve our own WSDL of the Result service, with this server's address in it."""
@@ -71,34 +90,51 @@ class Handlers:
             return self._denied(request)
         if "wsdl" not in {key.lower() for key in request.query}:
             raise web.HTTPMethodNotAllowed("GET", ["POST"])
-        return _xml(200, result_wsdl(str(request.url.with_query(None)), self.ack_namespace))
+        if _HOST.fullmatch(request.host) is None:
+            raise web.HTTPBadRequest
+        try:
+            address = str(request.url.with_query(None))
+        except ValueError:  # Such as a port that is no number.
+            raise web.HTTPBadRequest from None
+        return _xml(200, result_wsdl(address, self.ack_namespace))
 
-    async def _take(
-        self,
-        request: web.Request,
-        kind: str,
-        take: Callable[[bytes], Awaitable[None]],
-        say: Callable[[Acknowledgement], bytes],
-    ) -> web.Response:
+    async def _take(self, request: web.Request, callback: _Callback[M]) -> web.Response:
         if not self._admits(request):
             return self._denied(request)
-        body = b""
+        kind, say = callback.kind, callback.say
+        source = self.allow.group(request.remote, request.headers.get("X-Forwarded-For"))
+        size = announced(request)
         try:
-            body = await _read(request)
-            async with asyncio.timeout(STORE_WITHIN_S):
-                await take(body)
+            with self.bodies.room(size, source):
+                body = await self.bodies.read(request)
+                size = len(body)
+                with self.visitors.whole(request.protocol):
+                    message = await self._parsed(callback.parse, body, source)
+                    del body
+                    async with asyncio.timeout(STORE_WITHIN_S), self.taking.turn(source):
+                        await callback.take(message)
         except MessageTooLargeError as error:
-            return self._refused(kind, 413, error, request.content_length or len(body))
+            return self._refused(kind, 413, error, size)
         except UnreadableMessageError as error:
-            return self._refused(kind, 400, error, len(body))
+            return self._refused(kind, 400, error, size)
         except (StoreUnavailableError, TimeoutError):
             self.telemetry.emit(Signal.STORE_AWAY, doing=f"take a {kind}")
             return _xml(503, say(Acknowledgement.OVERLOAD))
+        except CrowdedError:
+            self._tell_refused(kind, 503, "Too many large bodies at a time.", size)
+            return _xml(503, say(Acknowledgement.OVERLOAD))
         except StoreRefusedError as error:
-            # A defect of ours. It is kept as an incident, asked about, and may be sent again.
-            self._tell_refused(kind, 500, error.detail, len(body))
+            # Not even its incident could be written: a defect. It may be sent again.
+            self._tell_refused(kind, 500, error.detail, size)
             return _xml(500, say(Acknowledgement.INTERNAL_ERROR))
         return _xml(200, say(Acknowledgement.SUCCESS))
+
+    async def _parsed(self, parse: Callable[[bytes], M], body: bytes, source: str) -> M:
+        """Return what a body says; large ones take turns, as they keep the loop from others."""
+        if len(body) <= SMALL_BYTES:
+            return parse(body)
+        async with self.parsing.turn(source):
+            return parse(body)
 
     def _admits(self, request: web.Request) -> bool:
         return self.allow.admits(request.remote, request.headers.get("X-Forwarded-For"))
@@ -117,18 +153,6 @@ class Handlers:
         self.telemetry.emit(
             Signal.RESULT_REFUSED, kind=kind, status=status, detail=detail, size=size
         )
-
-
-async def _read(request: web.Request) -> bytes:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise MessageTooLargeError
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise MessageTooLargeError from error
-    except TimeoutError as error:
-        raise UnreadableMessageError("The body did not arrive in time.") from error
 
 
 def _xml(status: int, body: bytes) -> web.Response:

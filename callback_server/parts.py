@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Final
 
+from callback_server.bodies import Bodies
+from callback_server.fairness import FairShare
 from callback_server.guards import AllowList
 from callback_server.handlers import Handlers
 from callback_server.sweeps import CallbackSweeps
+from callback_server.visitors import Visitors
 from payouts.messaging.publisher import AmqpEventPublisher
 from payouts.mpesa.settings import AckNamespace
 from payouts.ports import Clock, Telemetry
@@ -17,6 +21,8 @@ from payouts.services.relay import Relay
 from payouts.services.upkeep import Upkeep
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore
+
+TAKEN_AT_ONCE: Final = 200  # More would only wait at the database, in nobody's order.
 
 
 class Parts:
@@ -43,14 +49,24 @@ class Parts:
             policies=settings.policies(),
             actor=actor,
         )
+        self.allow = AllowList(
+            networks=settings.callback_allow,
+            trusted_proxies=settings.callback_trusted_proxies,
+        )
+        self.visitors = Visitors(
+            limit=settings.callback_connections,
+            head_within_s=settings.callback_request_timeout_s,
+            telemetry=telemetry,
+        )
         self.handlers = Handlers(
             completions=self.completions,
             ack_namespace=AckNamespace[settings.ack_namespace.name],
-            allow=AllowList(
-                networks=settings.callback_allow,
-                trusted_proxies=settings.callback_trusted_proxies,
-            ),
+            allow=self.allow,
             telemetry=telemetry,
+            bodies=Bodies(within_s=settings.callback_request_timeout_s),
+            visitors=self.visitors,
+            parsing=FairShare(1, rest=True),
+            taking=FairShare(TAKEN_AT_ONCE),
         )
         upkeep = Upkeep(
             store=store,

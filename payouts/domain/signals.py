@@ -57,6 +57,7 @@ class Signal(StrEnum):
     SWEEP_DONE = "sweep.done"
     SWEEP_FAILED = "sweep.failed"
     CALLBACK_DENIED = "callback.denied"
+    CALLBACK_DROPPED = "callback.dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,9 @@ SIGNALS: Final[Mapping[Signal, SignalFacts]] = MappingProxyType(
         Signal.SWEEP_FAILED: _facts(_W, "A sweep failed; it runs again.", "sweep", "error"),
         Signal.CALLBACK_DENIED: _facts(
             _W, "A source outside the allow-list was refused.", "source"
+        ),
+        Signal.CALLBACK_DROPPED: _facts(
+            _W, "A connection was ended: it was too slow, or there was no room.", "reason"
         ),
     }
 )

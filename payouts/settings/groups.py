@@ -315,6 +315,14 @@ class CallbackServerSettings(Group):
     callback_trusted_proxies: Networks = Field(
         (), description="networks of proxies whose `X-Forwarded-For` is believed"
     )
+    callback_connections: Count = Field(
+        1000,
+        description="connections at a time to one process; where there is no more room, the"
+        " source that has most of them loses the one that has waited longest",
+    )
+    callback_request_timeout_s: Seconds = Field(
+        10.0, description="the head of a request, and then its body, must arrive within this"
+    )
     callback_certificate: ReadableFile | None = Field(
         None, description="path of the server's PEM certificate; empty = plain HTTP"
     )

@@ -181,4 +181,10 @@ ROWS: Final[tuple[Row, ...]] = (
     _count(S.SWEEP_DONE, "payouts_swept", "Rows that sweeps moved.", "sweep", value="count"),
     _count(S.SWEEP_FAILED, "payouts_sweep_failures", "Sweeps that failed.", "sweep"),
     _count(S.CALLBACK_DENIED, "payouts_callbacks_denied", "Callers outside the allow-list."),
+    _count(
+        S.CALLBACK_DROPPED,
+        "payouts_callback_connections_dropped",
+        "Connections ended as too slow, or for want of room.",
+        "reason",
+    ),
 )

@@ -1,0 +1,192 @@
+"""Who is connected, from where, and who has to leave when there is no more room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from typing import Final
+
+from payouts.domain.signals import Signal
+from payouts.ports import Telemetry
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+LOOK_AGAIN_S: Final = 0.05
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    HEAD = auto()  # Connected, or in the middle of a request's head.
+    BODY = auto()  # Sending a body, within the handler's own time.
+    BUSY = auto()  # Its request is whole and in hand; it is not dropped.
+    IDLE = auto()  # Between two requests.
+
+
+class Visitor:
+    """One connection; `drop` ends it at once."""
+
+    __slots__ = ("drop", "early", "head_bytes", "inside", "phase", "source", "timer")
+
+    def __init__(self, source: str, drop: Callable[[], None]) -> None:
+        self.source = source
+        self.drop = drop
+        self.phase = Phase.HEAD
+        self.head_bytes = 0
+        self.early = False
+        self.inside = True
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Visitors:
+    """Keeps connections within `limit`, so that no source can take the room of the others.
+
+    When all room is taken, the source with the most connections loses the one that has waited
+    longest, be it the newcomer's own source. Whoever has a whole request in hand stays. A head
+    that does not arrive in time, or is too large, ends its connection.
+
+    Args:
+        limit: the most connections at a time.
+        head_within_s: how long a request's head may take, from the connection or its first byte.
+    """
+
+    def __init__(self, *, limit: int, head_within_s: float, telemetry: Telemetry) -> None:
+        self.limit = limit
+        self.head_within_s = head_within_s
+        self._telemetry = telemetry
+        self._waiting: dict[str, OrderedDict[Visitor, float]] = {}
+        self._counts: dict[str, int] = {}
+        self._known: dict[object, Visitor] = {}
+        self._total = 0
+
+    def __len__(self) -> int:
+        """Return how many are connected."""
+        return self._total
+
+    def enter(self, source: str, drop: Callable[[], None]) -> Visitor | None:
+        """Let a connection in, dropping another one if need be; None where nobody can leave."""
+        if self._total >= self.limit and not self.make_room(source):
+            self._tell("full")
+            return None
+        visitor = Visitor(source, drop)
+        self._counts[source] = self._counts.get(source, 0) + 1
+        self._total += 1
+        self._wait(visitor)
+        self._arm(visitor)
+        return visitor
+
+    def name(self, visitor: Visitor, protocol: object) -> None:
+        """Note which of the server's protocols a visitor speaks with."""
+        self._known[protocol] = visitor
+
+    def leave(self, visitor: Visitor, protocol: object = None) -> None:
+        """Note that a connection has ended; more than once does no harm."""
+        self._known.pop(protocol, None)
+        self._disarm(visitor)
+        if not visitor.inside:
+            return
+        visitor.inside = False
+        self._unwait(visitor)
+        self._total -= 1
+        self._counts[visitor.source] -= 1
+        if not self._counts[visitor.source]:
+            del self._counts[visitor.source]
+
+    def heard(self, visitor: Visitor, size: int) -> None:
+        """Note that bytes came."""
+        if visitor.phase is Phase.BUSY:
+            visitor.early = True
+        elif visitor.phase is Phase.IDLE:
+            visitor.phase = Phase.HEAD
+            self._arm(visitor)
+        if visitor.phase is not Phase.HEAD:
+            return
+        before = visitor.head_bytes
+        visitor.head_bytes += size
+        if before <= MAX_HEAD_BYTES < visitor.head_bytes:
+            # Its body may have come along; by then the handler has been called.
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again, visitor)
+
+    @contextmanager
+    def request(self, protocol: object) -> Iterator[None]:
+        """Hold for as long as a request is handled, from its head on."""
+        visitor = self._known.get(protocol)
+        if visitor is None:
+            yield
+            return
+        self._disarm(visitor)
+        visitor.phase = Phase.BODY
+        try:
+            yield
+        finally:
+            if visitor.inside:
+                self._wait(visitor)
+                visitor.phase = Phase.HEAD if visitor.early else Phase.IDLE
+                if visitor.early:
+                    visitor.early = False
+                    self._arm(visitor)
+
+    @contextmanager
+    def whole(self, protocol: object) -> Iterator[None]:
+        """Hold for as long as a request that has arrived as a whole is worked on."""
+        visitor = self._known.get(protocol)
+        if visitor is None:
+            yield
+            return
+        visitor.phase = Phase.BUSY
+        self._unwait(visitor)
+        try:
+            yield
+        finally:
+            visitor.phase = Phase.BODY
+
+    def make_room(self, source: str = "") -> bool:
+        """Drop the one who waits longest of the greediest source; False where nobody waits.
+
+        Args:
+            source: that of the newcomer, who counts as if let in.
+        """
+        greed = {one: self._counts[one] + (one == source) for one in self._waiting}
+        most = max(greed.values(), default=0)
+        if not greed or self._counts.get(source, 0) + (source not in greed) > most:
+            return False  # Nobody waits, or the newcomer's source has its share in hand.
+        lines = [self._waiting[one] for one, count in greed.items() if count == most]
+        line = min(lines, key=lambda line: next(iter(line.values())))
+        self._drop(next(iter(line)), "crowded")
+        return True
+
+    def _wait(self, visitor: Visitor) -> None:
+        line = self._waiting.setdefault(visitor.source, OrderedDict())
+        line[visitor] = asyncio.get_running_loop().time()
+        line.move_to_end(visitor)
+
+    def _unwait(self, visitor: Visitor) -> None:
+        line = self._waiting.get(visitor.source)
+        if line is not None:
+            line.pop(visitor, None)
+            if not line:
+                del self._waiting[visitor.source]
+
+    def _arm(self, visitor: Visitor) -> None:
+        visitor.head_bytes = 0
+        loop = asyncio.get_running_loop()
+        visitor.timer = loop.call_later(self.head_within_s, self._drop, visitor, "late")
+
+    def _disarm(self, visitor: Visitor) -> None:
+        if visitor.timer is not None:
+            visitor.timer.cancel()
+            visitor.timer = None
+
+    def _look_again(self, visitor: Visitor) -> None:
+        if visitor.phase is Phase.HEAD and visitor.head_bytes > MAX_HEAD_BYTES:
+            self._drop(visitor, "head")
+
+    def _drop(self, visitor: Visitor, reason: str) -> None:
+        self._tell(reason)
+        self.leave(visitor)
+        visitor.drop()
+
+    def _tell(self, reason: str) -> None:
+        self._telemetry.emit(Signal.CALLBACK_DROPPED, reason=reason)
