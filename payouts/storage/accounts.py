@@ -20,8 +20,17 @@ _SELECT: Final = text(
     f"SELECT {_STATUS} FROM accounts a"  # noqa: S608
     " WHERE a.name = ANY(CAST(:names AS text[]))"
 )
+# A restored database may not know of an account that has paid since: it is asked about first, too.
 _ADD: Final = text("""
-INSERT INTO accounts (name) SELECT unnest(CAST(:names AS text[]))
+INSERT INTO accounts (name, paused, paused_reason, paused_at, ask_first_until)
+SELECT n.name, r.until IS NOT NULL,
+    CASE WHEN r.until IS NOT NULL THEN 'the database was restored: ' || r.reason END,
+    CASE WHEN r.until IS NOT NULL THEN r.at END, r.until
+FROM unnest(CAST(:names AS text[])) AS n(name)
+LEFT JOIN (
+    SELECT at, reason, CAST(details ->> 'new ones until' AS timestamptz) AS until
+    FROM audit WHERE action = 'restored' ORDER BY number DESC LIMIT 1
+) r ON r.until > clock_timestamp()
 ON CONFLICT (name) DO NOTHING RETURNING name
 """)
 # The instant tells one refusal from the same one told again.

@@ -1,5 +1,7 @@
 """After a restore: asked before sent, Results that came first, repeats, and what stands still."""
 
+from datetime import UTC, datetime
+
 import pytest
 from storage_bed import ACCOUNT, NOW, Bed, move, open_bed, own_id, payout, received, seconds
 
@@ -93,6 +95,25 @@ async def test_after_a_restore_everything_open_is_asked_about_before_it_is_sent(
         "submitting",
         "new",
     }
+
+
+async def test_an_account_that_is_new_to_a_restored_database_is_asked_about_first_too(
+    bed: Bed, orders: PostgresOrders
+) -> None:
+    """The dump may be older than the account; it may have paid since.
+
+    Proved by adding it as any other: its commands are sent at once, and what expired ends.
+    """
+    now = datetime.now(UTC)
+    order = Order(operator="jane", reason="disk lost", at=now)
+
+    assert await orders.restored(order, ask_first_s=600) == 0
+    standing = (await bed.store.account_statuses([ACCOUNT]))[ACCOUNT]
+
+    assert standing.paused
+    await orders.set_account_paused(ACCOUNT, paused=False, order=order)
+    new = await bed.intend(payout("new", created_at=now, claimed_at=now))
+    assert (new.state, new.ask_now) == (State.RECEIVED, True)
 
 
 async def test_what_expired_before_a_restore_is_known_ends_only_once_it_was_not_found(

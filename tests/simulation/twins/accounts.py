@@ -13,6 +13,7 @@ from tests.simulation.twins.rows import AccountRow, WorkerRow
 from tests.simulation.twins.session import Session
 from tests.simulation.twins.sweeps import standing_in
 
+UNTIL = "new ones until"
 _ON_THE_WAY = (State.SUBMITTING, State.ACCEPTED, State.IN_DOUBT)
 
 
@@ -66,10 +67,21 @@ class Accounts(Session):
         def work(st: Statement) -> dict[AccountName, AccountStatus]:
             for name in names:
                 if name not in st.tables.accounts:
-                    st.account(AccountRow(name))
+                    st.account(self._added(st, name))
             return {name: _status_of(st, _row(st, name)) for name in names}
 
         return await self._call("account_statuses", work)
+
+    def _added(self, st: Statement, name: AccountName) -> AccountRow:
+        """Return a new account's row; one that restored books do not know is asked about first."""
+        order = next((one for one in reversed(st.tables.audit) if one.action == "restored"), None)
+        until = None if order is None else datetime.fromisoformat(order.details[UNTIL])
+        if order is None or until is None or until <= self._far.now():
+            return AccountRow(name)
+        reason = f"the database was restored: {order.reason}"
+        return AccountRow(
+            name, paused=True, paused_reason=reason, paused_at=order.at, ask_first_until=until
+        )
 
     async def count_refusal(
         self, name: AccountName, *, limit: int, reason: str, at: datetime
