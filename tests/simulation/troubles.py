@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.simulation.configuration import account_names
 from tests.simulation.scenario import stream
 from tests.simulation.twins.session import LATE_S
 
@@ -150,9 +149,7 @@ class Troubles:
     async def _restore(self, draw: random.Random) -> None:
         """Go through the drill: a dump, later its restoration, and everything published anew."""
         world = self._world
-        await asyncio.sleep(draw.uniform(1.0, world.scenario.busy_s))
-        while len(world.books.accounts) < len(account_names(world.scenario)):
-            await asyncio.sleep(0.5)
+        await asyncio.sleep(draw.choice([0.0, draw.uniform(0.0, world.scenario.busy_s)]))
         dump = world.books.snapshot()
         await asyncio.sleep(draw.uniform(0.5, 15.0))
         self._tell("restore")

@@ -127,10 +127,10 @@ class World:
         await asyncio.gather(*tasks)
         self._calm_down()
         began_s = self.loop.time()
-        while not self._at_rest():
-            if self.loop.time() - began_s > CALM_WITHIN_S:
-                break
+        while True:
             await asyncio.sleep(CALM_LOOK_S)
+            if self._at_rest() or self.loop.time() - began_s > CALM_WITHIN_S:
+                break
             self.stretch = min(20.0, self.stretch * 1.5)
             await self.operator.tidy_up()
         for problem in self.loop.problems:
