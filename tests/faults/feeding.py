@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -18,6 +19,9 @@ EXCHANGE: Final = "payouts.commands"
 UNREADABLE_EVERY: Final = 60
 AT_ONCE: Final = 20
 LOOK_S: Final = 0.05
+YOUNG_S: Final = 5.0
+OLD_AT_MOST: Final = 3
+CROWDED: Final = 1.5
 
 
 class Feeder:
@@ -26,14 +30,15 @@ class Feeder:
     Args:
         amqp_url: the broker.
         collector: knows which payouts have ended.
-        open_at_most: how many may be on their way at a time.
+        open_at_most: how many may be on their way at a time; those in doubt for long do not
+            count, up to a bound, or they would keep all others from coming.
     """
 
     def __init__(self, amqp_url: str, collector: Collector, *, open_at_most: int) -> None:
         self._amqp_url = amqp_url
         self._collector = collector
         self._open_at_most = open_at_most
-        self._open: set[str] = set()
+        self._open: dict[str, float] = {}
         self._again: dict[str, Command] = {}
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._exchange: aio_pika.abc.AbstractExchange | None = None
@@ -62,7 +67,7 @@ class Feeder:
         left = deque(commands)
         while left and wanted():
             await self.follow_up()
-            room = min(AT_ONCE, self._open_at_most - len(self._open))
+            room = min(AT_ONCE, self._room())
             if room <= 0:
                 await self._collector.changed(LOOK_S)
                 continue
@@ -71,7 +76,8 @@ class Feeder:
 
     async def follow_up(self) -> int:
         """Publish the repeats of what has ended; return how many are still to come."""
-        self._open = {one for one in self._open if not self._collector.has_ended(one)}
+        has_ended = self._collector.has_ended
+        self._open = {one: since for one, since in self._open.items() if not has_ended(one)}
         ended = [one for one in self._again if self._collector.has_ended(one)]
         for payout_id in ended:
             command = self._again.pop(payout_id)
@@ -79,15 +85,27 @@ class Feeder:
         return len(self._again)
 
     @property
+    def crowded(self) -> bool:
+        """Tell whether payouts end more slowly than they should."""
+        return len(self._open) > CROWDED * self._open_at_most
+
+    def _room(self) -> int:
+        young_since = time.monotonic() - YOUNG_S
+        young = sum(since > young_since for since in self._open.values())
+        return min(self._open_at_most - young, OLD_AT_MOST * self._open_at_most - len(self._open))
+
+    @property
     def valid(self) -> int:
         """Return how many payouts must come of what was published."""
-        return sum(May.BE_PUT_ASIDE not in one.may or May.SUCCEED in one.may for one in self.published)
+        return sum(
+            May.BE_PUT_ASIDE not in one.may or May.SUCCEED in one.may for one in self.published
+        )
 
     async def _begin(self, command: Command) -> None:
         one = command.published
         self.published.append(one)
         if command.ends:
-            self._open.add(one.payout_id)
+            self._open[one.payout_id] = time.monotonic()
         if command.again is not None:
             self._again[one.payout_id] = command
         if len(self.published) % UNREADABLE_EVERY == 0:

@@ -38,8 +38,6 @@ def hurry() -> None:
 def _restless(sweeps: Callable[[Any], list[Sweep]]) -> Callable[[Any], list[Sweep]]:
     @wraps(sweeps)
     def all_of(self: object) -> list[Sweep]:
-        return [
-            replace(sweep, rest_s=min(LONGEST_REST_S, sweep.rest_s)) for sweep in sweeps(self)
-        ]
+        return [replace(sweep, rest_s=min(LONGEST_REST_S, sweep.rest_s)) for sweep in sweeps(self)]
 
     return all_of

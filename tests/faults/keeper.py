@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ops.demo.children import die_with_parent
 from tests.faults.nursery import ROOT, Birth, Child, Nursery
-from tests.faults.plans import CALM, Fate, Plan
+from tests.faults.plans import CALM, PEACE, Fate, Plan
 from tests.faults.points import Process
 
 RANDOM: Final = "random instant"
@@ -52,11 +51,20 @@ class Keeper:
         environ: their settings.
         folder: for their logs and the record of deaths at points.
         plan: hands out fates until `calm`.
+        crowded: whether so much is open that births are left in peace for a moment: a machine
+            that is slower than the deaths would never come to anything.
     """
 
     def __init__(
-        self, nursery: Nursery, environ: Mapping[str, str], folder: Path, plan: Plan
+        self,
+        nursery: Nursery,
+        environ: Mapping[str, str],
+        folder: Path,
+        plan: Plan,
+        *,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._crowded = crowded
         self._nursery = nursery
         self._environ = environ
         self._folder = folder
@@ -119,8 +127,13 @@ class Keeper:
     async def _keep(self, process: Process, slot: int) -> None:
         life = 0
         while not self._stopping:
-            fate = CALM if self._calm else self._plan.fate(process, slot, life)
-            life += 1
+            if self._calm:
+                fate = CALM
+            elif self._crowded():
+                fate = PEACE
+            else:
+                fate = self._plan.fate(process, slot, life)
+                life += 1
             current = _Life(child=await self._bear(process, slot, fate), fate=fate)
             self.births += 1
             self._lives[process, slot] = current
@@ -133,17 +146,17 @@ class Keeper:
                 await asyncio.sleep(WEARY)  # What cannot even start is not started in a frenzy.
 
     async def _until_dead(self, life: _Life) -> int:
-        fate, ended = life.fate, asyncio.shield(life.child.ended)
-        wait_s = fate.term_after_s if fate.kill_after_s is None else fate.kill_after_s
-        if wait_s is not None:
-            with suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(life.child.ended), wait_s)
-            if fate.kill_after_s is None:
-                life.child.signal(signal.SIGTERM)
-            else:
-                life.killed = RANDOM
+        fate, ended = life.fate, life.child.ended
+        if fate.kill_after_s is not None and not await _within(ended, fate.kill_after_s):
+            life.killed = RANDOM
+            life.child.kill()
+        elif fate.term_after_s is not None and not await _within(ended, fate.term_after_s):
+            life.child.signal(signal.SIGTERM)
+            if not await _within(ended, STOP_S):
+                self.unexpected.append(f"{life.child.birth.process} did not drain")
+                life.killed = LAST
                 life.child.kill()
-        return await ended
+        return await asyncio.shield(ended)
 
     def _bury(self, life: _Life, status: int) -> None:
         pid, process = life.child.pid, life.child.birth.process
@@ -180,6 +193,11 @@ class Keeper:
             seed=fate.seed,
         )
         return await (real_start(birth) if fate.real else self._nursery.fork(birth))
+
+
+async def _within(ended: asyncio.Future[int], seconds: float) -> bool:
+    done, _ = await asyncio.wait([ended], timeout=seconds)
+    return bool(done)
 
 
 async def real_start(birth: Birth) -> Child:

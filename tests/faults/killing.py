@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,14 +23,21 @@ from tests.faults.evidence import gather
 from tests.faults.feeding import Feeder
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import DRAINED, Death, Keeper
-from tests.faults.load import SCRIPT, commands
+from tests.faults.load import LEFT, SCRIPT, Command, commands
 from tests.faults.plans import Plan, PointPlan, RandomPlan
+from tests.faults.points import POINTS
 from tests.faults.recovery import Recoveries, instant, recoveries
+from tests.faults.stories import stories
 
 WORKERS: Final = 3
 CALLBACK_SERVERS: Final = 2
 OPEN_AT_MOST: Final = 60
 SETTLE_S: Final = 90.0
+POINTS_ROUND: Final = "points"
+RANDOM: Final = "random"
+STUCK: Final = "stuck"
+# Nobody can be asked about the payouts of such a round; they are left to a person soon.
+SOON_STUCK: Final = {"PAYOUTS_STUCK_AFTER_S": "3"}
 LOOK_S: Final = 0.1
 
 _OPEN: Final = """
@@ -55,7 +62,6 @@ class Order:
     payouts: int
     times: int = 4
     killing_s: float = 150.0
-    names: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +78,7 @@ class Outcome:
     killing_s: float
     settling_s: float
     recoveries: dict[str, Recoveries]
+    stories: dict[str, list[str]]
     faults: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -82,9 +89,18 @@ class Outcome:
 
 def plan_of(order: Order) -> Plan:
     """Return the plan of a round, made of its seed alone."""
-    if order.kind == "random":
+    if order.kind == RANDOM:
         return RandomPlan(order.seed, kills=max(10, order.payouts // 8))
-    return PointPlan(order.seed, order.times, order.names)
+    stuck = order.kind == STUCK
+    names = [name for name, point in POINTS.items() if point.place.stuck is stuck]
+    return PointPlan(order.seed, order.times, names)
+
+
+def load_of(order: Order) -> Iterator[Command]:
+    """Return the commands of a round, made of its seed alone."""
+    if order.kind == STUCK:
+        return commands(order.seed, order.payouts, [LEFT])
+    return commands(order.seed, order.payouts)
 
 
 async def kill(arena: Arena, order: Order) -> Outcome:
@@ -94,20 +110,20 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         environ = await exits.enter_async_context(arena.space(name))
         folder = arena.folder / name
         folder.mkdir()
+        if order.kind == STUCK:
+            environ |= SOON_STUCK
         await arena.gateway.reset(SCRIPT)
         await _declare(environ["PAYOUTS_AMQP_URL"])
         plan = plan_of(order)
-        keeper = Keeper(arena.nursery, environ, folder, plan)
         connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
         exits.push_async_callback(connection.close)
         collector = await exits.enter_async_context(Collector(environ["PAYOUTS_AMQP_URL"]))
         feeder = await exits.enter_async_context(
             Feeder(environ["PAYOUTS_AMQP_URL"], collector, open_at_most=OPEN_AT_MOST)
         )
+        keeper = Keeper(arena.nursery, environ, folder, plan, crowded=lambda: feeder.crowded)
         operator = await exits.enter_async_context(_operator(environ["PAYOUTS_DATABASE_URL"]))
-        field_ = _Field(
-            arena=arena, keeper=keeper, feeder=feeder, connection=connection, plan=plan
-        )
+        field_ = _Field(arena=arena, keeper=keeper, feeder=feeder, connection=connection, plan=plan)
         exits.push_async_callback(keeper.abandon)
         keeper.start(worker=WORKERS, callback_server=CALLBACK_SERVERS)
         killing_s = await field_.kill(order)
@@ -125,9 +141,12 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         )
         violent = [death for death in keeper.deaths if death.cause != DRAINED]
         paid_at = await _paid_at(arena.gateway.session, arena.gateway.admin_url)
+        judgement = judge(evidence)
+        wrong = [one.payout_id for one in judgement.violations]
         return Outcome(
             order=order,
-            judgement=judge(evidence),
+            judgement=judgement,
+            stories=await stories(connection, wrong),
             deaths=keeper.deaths,
             births=keeper.births,
             problems=problems,
@@ -157,7 +176,7 @@ class _Field:
             self.keeper.check()
             return not self.plan.done and time.monotonic() - began < order.killing_s
 
-        await self.feeder.feed(commands(order.seed, order.payouts), wanted=wanted)
+        await self.feeder.feed(load_of(order), wanted=wanted)
         while wanted() and await self._left():
             await asyncio.sleep(LOOK_S)
         self.keeper.calm()

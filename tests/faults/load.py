@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -33,7 +33,6 @@ class Trait:
     number: int | None = None
     account: str = "default"
     again: str = ""
-    first_half: bool = False
 
 
 _ANY_LUCK: Final = frozenset({May.SUCCEED, May.STAY_IN_DOUBT})
@@ -42,9 +41,7 @@ TRAITS: Final = (
     Trait(name="twice", share=20, number=3),
     Trait(name="early", share=10, number=4),
     # The second Result may come first: the server that took the first one died.
-    Trait(
-        name="contradicted", share=15, number=5, may=frozenset({May.SUCCEED, May.BE_LIED_TO})
-    ),
+    Trait(name="contradicted", share=15, number=5, may=frozenset({May.SUCCEED, May.BE_LIED_TO})),
     Trait(name="other-amount", share=15, number=7, may=_ANY_LUCK),
     Trait(name="cancelled", share=10, number=9, may=UNPAID),
     Trait(name="busy", share=25, number=14),
@@ -68,8 +65,8 @@ TRAITS: Final = (
     Trait(name="invalid", share=30, may=frozenset({May.BE_PUT_ASIDE})),
     Trait(name="repeated", share=15, again="same"),
     Trait(name="conflicting", share=15, may=PAID | {May.BE_PUT_ASIDE}, again="other"),
-    Trait(name=STUCK, share=12, may=ENDS | {May.STAY_IN_DOUBT}, first_half=True),
 )
+LEFT: Final = Trait(name=STUCK, share=1000, may=ENDS | {May.STAY_IN_DOUBT})
 PLAIN: Final = Trait(name="plain", share=1000 - sum(trait.share for trait in TRAITS))
 UNREADABLE: Final = b'{"payout_id": "unreadable'
 
@@ -108,16 +105,14 @@ class Command:
         return not self.published.may & {May.STAY_IN_DOUBT, May.BE_PUT_ASIDE} or bool(self.again)
 
 
-def commands(seed: int, count: int) -> Iterator[Command]:
+def commands(
+    seed: int, count: int, traits: Sequence[Trait] = (PLAIN, *TRAITS)
+) -> Iterator[Command]:
     """Give so many commands, the same for the same seed but for `not_after`."""
     draws = random.Random(f"load {seed}")  # noqa: S311 - a reproducible load
-    traits = [PLAIN, *TRAITS]
     weights = [trait.share for trait in traits]
     for number in range(count):
-        trait = draws.choices(traits, weights)[0]
-        if trait.first_half and number > count // 2:
-            trait = PLAIN
-        yield _command(seed, number, trait)
+        yield _command(seed, number, draws.choices(traits, weights)[0])
 
 
 def _command(seed: int, number: int, trait: Trait) -> Command:

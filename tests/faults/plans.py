@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from tests.faults.points import POINTS, Part, Point, Process
+from tests.faults.points import POINTS, Part, Process
 
 START_SHARE: Final = 0.1
 DRAIN_SHARE: Final = 0.2
 TERM_S: Final = (0.3, 1.2)
-RANDOM_MEAN_S: Final = 2.5
+RANDOM_MEAN_S: Final = 4.0
 RANDOM_LEAST_S: Final = 0.05
 REAL_SHARE: Final = 0.2
 
@@ -38,6 +38,7 @@ class Fate:
 
 
 CALM: Final = Fate()
+PEACE: Final = Fate(kill_after_s=3.0)
 
 
 class Plan(Protocol):
@@ -55,10 +56,9 @@ class Plan(Protocol):
 
 
 class PointPlan:
-    """Each point so many times; a life is armed with all points that are still owed.
+    """Each point so many times; points that are still owed are drawn.
 
-    The draws depend on seed, slot and life alone. Which of the armed points a process reaches
-    first depends on real time, and so does what is still owed.
+    The draws depend on seed, slot and life, and on what is still owed, hence on real time.
 
     Args:
         seed: of all draws.
@@ -87,22 +87,30 @@ class PointPlan:
         self.kills[point] += 1
 
     def fate(self, process: Process, slot: int, life: int) -> Fate:
-        """Arm a life for its start, its work or its drain."""
+        """Arm a life for one point of its start, its work or its drain, and for all rare ones."""
         draws = random.Random(f"{self._seed} {process} {slot} {life}")  # noqa: S311 - no secret
         chance, term_s, seed = draws.random(), draws.uniform(*TERM_S), draws.getrandbits(32)
-        counts = {name: draws.randint(1, POINTS[name].place.often) for name in self._names}
-        owed: dict[Part, dict[str, int]] = {part: {} for part in Part}
-        for name in self.owed:
-            point: Point = POINTS[name]
-            if point.process is process:
-                owed[point.place.part][name] = counts[name]
-        if owed[Part.START] and chance < START_SHARE:
-            return Fate(armed=owed[Part.START], seed=seed)
-        if owed[Part.DRAIN] and (chance > 1 - DRAIN_SHARE or not owed[Part.WORK]):
-            return Fate(armed=owed[Part.DRAIN], term_after_s=term_s, seed=seed)
-        if owed[Part.WORK]:
-            return Fate(armed=owed[Part.WORK], seed=seed)
-        return Fate(armed=owed[Part.START], seed=seed)
+        owed = [point for point in map(POINTS.get, self.owed) if point and point.process is process]
+        part = _part(chance, {point.place.part for point in owed})
+        candidates = [point for point in owed if point.place.part is part]
+        if not candidates:
+            return Fate(kill_after_s=RANDOM_MEAN_S, seed=seed)
+        target = draws.choice(candidates)
+        armed = {target.name: draws.randint(1, target.place.often)}
+        if part is Part.WORK:
+            armed |= {point.name: 1 for point in candidates if point.place.rare}
+        return Fate(armed=armed, term_after_s=term_s if part is Part.DRAIN else None, seed=seed)
+
+
+def _part(chance: float, parts: set[Part]) -> Part:
+    if Part.START in parts and chance < START_SHARE:
+        return Part.START
+    if Part.DRAIN in parts and chance > 1 - DRAIN_SHARE:
+        return Part.DRAIN
+    for part in (Part.WORK, Part.DRAIN, Part.START):
+        if part in parts:
+            return part
+    return Part.WORK
 
 
 class RandomPlan:

@@ -50,7 +50,9 @@ class Place:
 
     Args:
         often: how many passings may go by before the one that kills, at most.
+        rare: whether it is passed only now and then, so that each passing has to be used.
         found: whether `after` means only passings that found or changed something.
+        stuck: whether only a payout comes here about which nobody can be asked.
     """
 
     name: str
@@ -61,7 +63,9 @@ class Place:
     part: Part = Part.WORK
     seam: Seam = Seam.METHOD
     often: int = 1
+    rare: bool = False
     found: bool = False
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +91,14 @@ _STORE: Final = "payouts.storage.store:PostgresStore"
 _GATEWAY: Final = "payouts.mpesa.client:SoapGateway"
 
 
-def _statement(  # noqa: PLR0913 - a row of the table
+def _statement(
     method: str,
     step: str,
     processes: tuple[Process, ...] = W,
     *,
     moments: tuple[Moment, ...] = (B, A),
     often: int = 1,
+    rare: bool = False,
     found: bool = False,
     part: Part = Part.WORK,
 ) -> Place:
@@ -105,6 +110,7 @@ def _statement(  # noqa: PLR0913 - a row of the table
         processes=processes,
         part=part,
         often=often,
+        rare=rare,
         found=found,
     )
 
@@ -133,7 +139,7 @@ def _gate(method: str, step: str, moments: tuple[Moment, ...], *, often: int = 1
     )
 
 
-def _method(  # noqa: PLR0913 - a row of the table
+def _method(
     name: str,
     step: str,
     target: str,
@@ -141,7 +147,7 @@ def _method(  # noqa: PLR0913 - a row of the table
     processes: tuple[Process, ...] = W,
     *,
     often: int = 1,
-    found: bool = False,
+    rare: bool = False,
     part: Part = Part.WORK,
 ) -> Place:
     return Place(
@@ -151,7 +157,7 @@ def _method(  # noqa: PLR0913 - a row of the table
         moments=moments,
         processes=processes,
         often=often,
-        found=found,
+        rare=rare,
         part=part,
     )
 
@@ -192,16 +198,14 @@ _INTAKE: Final = (
         often=40,
     ),
     _commit("intents", "commit intents", W, often=20),
-    _statement(
-        "record_intent", "the intent is durable and heard of", moments=(A,), often=40
-    ),
-    _statement("record_rejection", "commit a `payout.rejected` of an invalid command"),
+    _statement("record_intent", "the intent is durable and heard of", moments=(A,), often=40),
+    _statement("record_rejection", "commit a `payout.rejected` of an invalid command", rare=True),
     _method(
         "dead-letter",
         "publish a dead letter until confirmed",
         "payouts.messaging.publisher:DeadLetters.put",
         (B, D, A),
-        often=2,
+        rare=True,
     ),
     _method(
         "acknowledgement",
@@ -218,8 +222,10 @@ _SUBMISSION: Final = (
     _commit("moves", "commit answers and other transitions", BOTH, often=20),
     _statement("move", "the transition is durable and heard of", BOTH, moments=(A,), often=20),
     _commit("notes", "commit notes in the timeline", BOTH, often=4),
-    _statement("count_refusal", "count a configuration refusal, perhaps pause the account"),
-    _statement("clear_refusals", "forget refusals after an acceptance"),
+    _statement(
+        "count_refusal", "count a configuration refusal, perhaps pause the account", rare=True
+    ),
+    _statement("clear_refusals", "forget refusals after an acceptance", rare=True),
     _statement("claim_due", "claim payouts that are due", moments=(B, D, A), found=True),
 )
 
@@ -246,12 +252,15 @@ _COMPLETION: Final = (
         "payouts.services.completion:Completions.take_queue_timeout",
         (B, A),
         C,
+        rare=True,
     ),
     _commit("completions", "commit ends with their events", BOTH, often=10),
     _statement("complete", "the end is durable and heard of", BOTH, moments=(A,), often=10),
-    _statement("record_incident", "keep an incident", BOTH),
-    _statement("record_balance", "write the balance down that a Result told", C),
-    _statement("set_paused", "pause an account whose Results blame its configuration", C),
+    _statement("record_incident", "keep an incident", BOTH, rare=True),
+    _statement("record_balance", "write the balance down that a Result told", C, rare=True),
+    _statement(
+        "set_paused", "pause an account whose Results blame its configuration", C, rare=True
+    ),
 )
 
 _RELAY: Final = (
@@ -274,16 +283,27 @@ _RECONCILIATION: Final = (
     _gate("ask_broker", "the question's bytes are written", (S,)),
     _method("ask-core", "ask the core: answered", f"{_GATEWAY}.ask_core", (A,)),
     _gate("ask_core", "the question's first byte: at the gate / written", (B, S)),
-    _statement("attach_conversation", "keep the gateway's id of a question"),
-    _statement("record_not_found", "count a *not found*", BOTH),
-    _statement("resend", "claim a payout for the same id's next send", found=True),
-    _statement("postpone", "leave a payout to a person"),
+    _statement("attach_conversation", "keep the gateway's id of a question", rare=True),
+    _statement("record_not_found", "count a *not found*", BOTH, rare=True),
+    _statement("resend", "claim a payout for the same id's next send", found=True, rare=True),
+    Place(
+        name="postpone",
+        step="leave a payout to a person",
+        target=f"{_STORE}.postpone",
+        moments=(B, A),
+        processes=W,
+        stuck=True,
+    ),
 )
 
 _SWEEPS: Final = (
     _statement("beat", "beat: tell that the worker lives", often=3),
-    _statement("mark_abandoned", "doubt what dead workers had in flight", BOTH, found=True),
-    _statement("mark_overdue", "doubt accepted payouts without a Result", BOTH, found=True),
+    _statement(
+        "mark_abandoned", "doubt what dead workers had in flight", BOTH, often=2, found=True
+    ),
+    _statement(
+        "mark_overdue", "doubt accepted payouts without a Result", BOTH, often=2, found=True
+    ),
     _statement("mark_orphaned", "doubt rows that this worker does not have in flight"),
 )
 

@@ -1,0 +1,164 @@
+"""`ops/chaos.sh`: rounds of deaths and faults until all that was asked for has been, and judged."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.faults.arena import Arena, arena
+from tests.faults.killing import POINTS_ROUND, RANDOM, STUCK, Order, kill
+from tests.faults.points import POINTS
+from tests.faults.report import Totals, line, replay_of, table
+
+ROUND_PAYOUTS: Final = 2000
+STUCK_PAYOUTS: Final = 400
+STUCK_EVERY: Final = 4
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for: it ends when any of payouts and minutes is used up, or all is done."""
+
+    payouts: int
+    seed: int
+    minutes: float
+    rounds: tuple[str, ...]
+    kills: int
+    each: int
+    times: int
+
+
+def orders(wanted: Wanted) -> Iterator[Order]:
+    """Give the rounds, one kind after the other, each with a seed of its own."""
+    turn = itertools.cycle(wanted.rounds)
+    for number in itertools.count():
+        kind = next(turn)
+        seed = wanted.seed + number
+        size = min(ROUND_PAYOUTS, wanted.payouts)
+        if kind == POINTS_ROUND and number % STUCK_EVERY == STUCK_EVERY - 1:
+            size = min(STUCK_PAYOUTS, size)
+            yield Order(kind=STUCK, seed=seed, payouts=size, times=STUCK_EVERY * wanted.times)
+        yield Order(kind=kind, seed=seed, payouts=size, times=wanted.times)
+
+
+async def run(wanted: Wanted, totals: Totals) -> None:
+    """Hold rounds until the time is up or all points have killed often enough."""
+    began = time.monotonic()
+    async with arena() as place:
+        for order in orders(wanted):
+            if _enough(wanted, totals, began):
+                return
+            left_s = wanted.minutes * 60 - (time.monotonic() - began)
+            await hold(place, _within(order, left_s), totals)
+
+
+async def hold(place: Arena, order: Order, totals: Totals) -> None:
+    """Hold one round and tell it."""
+    outcome = await kill(place, order)
+    wrong = totals.add(outcome)
+    print(line(outcome), file=sys.stderr, flush=True)
+    if wrong:
+        print(f"  again: {replay_of(order)}", *wrong[:10], sep="\n  ", file=sys.stderr)
+        for payout_id, story in outcome.stories.items():
+            print(f"  {payout_id}", *story, sep="\n    ", file=sys.stderr, flush=True)
+
+
+async def again(order: Order, totals: Totals) -> None:
+    """Hold one round once more."""
+    async with arena() as place:
+        await hold(place, order, totals)
+
+
+def _within(order: Order, left_s: float) -> Order:
+    seconds = max(10.0, min(order.killing_s, left_s))
+    return Order(
+        kind=order.kind,
+        seed=order.seed,
+        payouts=order.payouts,
+        times=order.times,
+        killing_s=seconds,
+    )
+
+
+def _enough(wanted: Wanted, totals: Totals, began: float) -> bool:
+    if time.monotonic() - began >= wanted.minutes * 60:
+        return True
+    if totals.figures["published"] >= wanted.payouts:
+        return True
+    if POINTS_ROUND not in wanted.rounds:
+        return False
+    return totals.killed >= wanted.kills and all(
+        totals.kills[name] >= wanted.each for name in POINTS
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, print the table, and return 1 if anything was wrong."""
+    asked = _parser().parse_args(arguments)
+    totals = Totals()
+    if asked.replay is not None:
+        work = again(_order(asked.replay), totals)
+    else:
+        work = run(
+            Wanted(
+                payouts=asked.payouts,
+                seed=asked.seed,
+                minutes=asked.minutes,
+                rounds=tuple(asked.rounds.split(",")),
+                kills=asked.kills,
+                each=asked.each,
+                times=asked.times,
+            ),
+            totals,
+        )
+    status = 0
+    try:
+        asyncio.run(_interruptible(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        status = INTERRUPTED
+    print(table(totals))
+    if asked.json is not None:
+        asked.json.write_text(json.dumps(totals.told(), indent=2) + "\n", encoding="utf-8")
+    return 1 if totals.violations else status
+
+
+async def _interruptible(work: Coroutine[None, None, None]) -> None:
+    """Do the work; a signal ends it in order, with all that it has started."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    await task
+
+
+def _order(text: str) -> Order:
+    kind, seed, payouts, times = text.split(":")
+    return Order(kind=kind, seed=int(seed), payouts=int(payouts), times=int(times))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ops/chaos.sh", description=__doc__)
+    parser.add_argument("--payouts", type=int, default=4000, help="at most so many commands")
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; each next adds 1")
+    parser.add_argument("--minutes", type=float, default=5.0, help="at most so long")
+    parser.add_argument("--rounds", default=f"{POINTS_ROUND},{RANDOM}", help="kinds, by commas")
+    parser.add_argument("--kills", type=int, default=10_000, help="enough kills in all")
+    parser.add_argument("--each", type=int, default=100, help="enough kills of each point")
+    parser.add_argument("--times", type=int, default=4, help="kills of each point in one round")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument("--replay", help="KIND:SEED:PAYOUTS:TIMES of one round, as it is told")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
