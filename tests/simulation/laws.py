@@ -53,3 +53,6 @@ CONTENT: Final = (
 )
 # What the gateway itself says may move a payout at any time, also while it is being sent.
 SAID_BY_GATEWAY: Final = frozenset({"result", "query"})
+PAID: Final = "0"
+VAGUE: Final = "17"  # A Result with this code says nothing.
+NOT_PAID: Final = "resolved_not_paid"

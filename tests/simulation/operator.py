@@ -63,8 +63,9 @@ class Operator:
             return  # They look before they order it again.
 
     async def _retry(self, row: Payout) -> None:
-        self._world.auditor.retry_ordered(row.payout_id)
-        await self._store.retry(row.payout_id, self._order("they fixed their number"))
+        order = self._order("they fixed their number")
+        self._world.auditor.retry_ordered(row.payout_id, order.operator)
+        await self._store.retry(row.payout_id, order)
 
     async def _cancel(self, row: Payout) -> None:
         await self._store.cancel(row.payout_id, self._order("they have left"))
@@ -78,14 +79,12 @@ class Operator:
         if not is_true:
             if row.state.value != "in_doubt" or self._draw.random() < 0.7:
                 return
-            world.auditor.deceived(row.payout_id)
+        order = self._order("seen in the portal" if says_paid else "not in the statement")
+        world.auditor.sworn(row.payout_id, order.operator, true=is_true)
         if says_paid:
             receipt = truth.receipt(own_id) or "INVENTED"
-            await self._store.resolve_paid(
-                row.payout_id, receipt, self._order("seen in the portal")
-            )
+            await self._store.resolve_paid(row.payout_id, receipt, order)
         else:
-            order = self._order("the statement does not show it")
             settled_s = float(str(world.scenario.settings["not_found_grace_s"]))
             await self._store.resolve_not_paid(row.payout_id, order, settled_s=settled_s)
 

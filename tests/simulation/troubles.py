@@ -167,7 +167,7 @@ class Troubles:
         for _ in range(max(callbacks, 1)):
             world.start_callback()
         await asyncio.sleep(draw.uniform(0.0, 10.0))
-        for account, wanted in list(world.auditor.messages()):
+        for account, wanted in world.auditor.messages():
             if wanted.valid:
                 again = replace(wanted, message_id=f"{wanted.message_id}+")
                 world.publish(account, again)

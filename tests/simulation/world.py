@@ -212,6 +212,8 @@ class World:
     async def tell_result(self, result: Result) -> bool:
         """Post a Result to a living callback server; tell whether it was acknowledged."""
         own_id = result.originator_conversation_id
+        if own_id is not None:
+            self.auditor.told_result(str(own_id), result.code, result.amount_minor)
         taken = await self._tell(lambda server: server.take_result(result))
         if result.code == "2033" and own_id is not None:
             self.auditor.not_found_said(str(own_id))
