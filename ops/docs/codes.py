@@ -53,7 +53,8 @@ def _codes(side: Side) -> str:
         for row in CODES
         if row.side is side
     )
-    return table(("code", "said by", "meaning", "class", "no money moved", "blames", "source"), *rows)
+    columns = ("code", "said by", "meaning", "class", "no money moved", "blames", "source")
+    return table(columns, *rows)
 
 
 def _cell(text: str) -> str:

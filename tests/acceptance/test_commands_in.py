@@ -217,7 +217,7 @@ async def test_a_command_in_time_is_paid(world: World) -> None:
         ("69", "payout.succeeded"),
         ("70", "payout.failed"),
         ("75", "payout.failed"),
-        ("82", "payout.failed"),
+        ("83", "payout.failed"),
     ],
 )
 async def test_ordinary_test_numbers_end_at_once(world: World, number: str, ends: str) -> None:

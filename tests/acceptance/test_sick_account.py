@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -64,14 +66,14 @@ async def test_three_configuration_refusals_pause_the_account_until_it_is_resume
 async def test_results_that_blame_the_configuration_pause_the_account(
     amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    """A locked initiator is told by Results; a few payouts fail, the run does not follow them."""
+    """What is wrong is told by Results; a few payouts fail, the run does not follow them."""
     async with running_world(
         amqp_url, database_url, tmp_path, PAYOUTS_CONCURRENCY="2", PAYOUTS_PREFETCH="2"
     ) as world:
         await started(world)
-        locked = {"rule": [{"when": {}, "do": "result_failed:2001"}]}
-        world.simulator.install_faults(json.dumps(locked))
-        await world.publish(*[command(f"locked-{n}", run_id="locked") for n in range(2000)])
+        forbidden = {"rule": [{"when": {}, "do": "result_failed:21"}]}
+        world.simulator.install_faults(json.dumps(forbidden))
+        await world.publish(*[command(f"barred-{n}", run_id="barred") for n in range(2000)])
         await world.until(lambda: paused(world), "the account is paused")
         worker = world.processes[1]
 
@@ -84,13 +86,100 @@ async def test_results_that_blame_the_configuration_pause_the_account(
         assert not world.paid()
 
 
+async def test_a_locked_initiator_pauses_the_account_at_once(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """One Result that says so is enough; unlocked and resumed, the account pays again.
+
+    Proved by counting such a Result like any other: nothing was paused.
+    """
+    async with running_world(amqp_url, database_url, tmp_path) as world:
+        await started(world)
+        world.simulator.lock(initiator=True)
+        await world.publish(command("locked-1"))
+        await world.until(lambda: paused(world), "the account is paused")
+        assert (await world.ended("locked-1"))["data"]["reason"]["code"] == "8006"
+        assert "8006" in await world.connection.fetchval("SELECT paused_reason FROM accounts")
+        world.simulator.lock(initiator=False)
+        worker = world.processes[1]
+
+        async def noticed() -> bool:
+            return "account.paused" in worker.said()
+
+        await world.until(noticed, "the worker has noticed")
+        await world.publish(command("locked-2"))
+        assert not world.paid()
+        await world.set_paused("default", paused=False)
+        assert (await world.ended("locked-2"))["type"] == "payout.succeeded"
+
+
+async def test_an_account_pauses_before_its_float_runs_dry(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """Below PAYOUTS_FLOAT_MIN nothing more is sent; with money in it, a resume goes on.
+
+    Proved by looking at nothing: the float was used up, and payouts failed for it.
+    """
+    async with running_world(amqp_url, database_url, tmp_path, PAYOUTS_FLOAT_MIN="500") as world:
+        world.simulator.set_float(Decimal("1000.00"))
+        await started(world)
+        enough = [f"float-{n}" for n in range(3)]
+        for one in enough:
+            await world.publish(command(one))
+            await world.ended(one)
+        assert not await paused(world)
+        await world.publish(command("float-3"))
+        await world.until(lambda: paused(world), "the account is paused")
+        reason = await world.connection.fetchval("SELECT paused_reason FROM accounts")
+        assert "500.00" in reason
+        await world.ended("float-3")
+        later = [f"float-{n}" for n in range(4, 14)]
+        await world.publish(*[command(one) for one in later])
+        worker = world.processes[1]
+        before = await beats_of(world)
+
+        async def beaten() -> bool:
+            return await beats_of(world) != before and "account.paused" in worker.said()
+
+        await world.until(beaten, "the worker has gone on for a while")
+        assert len(world.paid()) == 4
+        world.simulator.set_float(Decimal("100000.00"))
+        await world.set_paused("default", paused=False)
+        await world.all_ended(later)
+        assert all(paid == ["150.50"] for paid in world.paid().values())
+
+
+async def beats_of(world: World) -> object:
+    return await world.connection.fetchval("SELECT max(heartbeat_at) FROM workers")
+
+
+async def test_what_rests_expires_in_its_time(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """`not_after` holds while a run is paused, too: downstream hears of it in time.
+
+    Proved by taking the sweep out: it waited until somebody resumed.
+    """
+    async with running_world(amqp_url, database_url, tmp_path) as world:
+        await started(world)
+        await world.connection.execute(
+            "INSERT INTO paused_runs (run_id, reason, paused_at) VALUES ('slow', 'a test', now())"
+        )
+        soon = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
+        await world.publish(command("hurry-1", not_after=soon, run_id="slow"))
+        await world.in_state("hurry-1", "received")
+        event = await world.ended("hurry-1")
+        assert event["data"]["reason"]["class"] == "expired"
+        assert not world.paid()
+
+
 async def test_a_gateway_that_is_away_opens_the_circuit_and_nothing_is_lost(
     amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:
     """The queue is not drained into the database; when the gateway is back all is paid once."""
     async with running_world(amqp_url, database_url, tmp_path) as world:
         await started(world)
-        world.simulator.away(4.0)
+        world.simulator.away(6.0)
         ids = [f"away-{n}" for n in range(500)]
         await world.publish(*[command(one) for one in ids])
         worker = world.processes[1]
@@ -99,6 +188,12 @@ async def test_a_gateway_that_is_away_opens_the_circuit_and_nothing_is_lost(
             return "circuit.opened" in worker.said()
 
         await world.until(opened, "the circuit opens")
+
+        async def seen() -> bool:
+            cut_off = await world.connection.fetchval("SELECT cut_off FROM workers")
+            return bool(cut_off == ["default"])
+
+        await world.until(seen, "others can see that the circuit is open")
         known = await world.connection.fetchval("SELECT count(*) FROM payouts")
         assert known <= 350  # What is in hand: the prefetch and the slots, not the queue.
         await world.all_ended(ids)

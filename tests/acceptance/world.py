@@ -196,11 +196,13 @@ class World:
         await self.until(there, f"{payout_id} is {state}", within_s)
 
     async def set_paused(self, account: str, *, paused: bool) -> None:
-        """Pause or resume an account."""
+        """Pause or resume an account, past our own code."""
         await self.connection.execute(
             """UPDATE accounts SET paused = $2, refusals = 0,
                paused_reason = CASE WHEN $2 THEN 'a test' END,
-               paused_at = CASE WHEN $2 THEN now() END WHERE name = $1""",
+               paused_at = CASE WHEN $2 THEN now() END,
+               utility_balance_minor = CASE WHEN $2 THEN utility_balance_minor END,
+               balance_at = CASE WHEN $2 THEN balance_at END WHERE name = $1""",
             account,
             paused,
         )
