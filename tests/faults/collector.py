@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 from tests.faults.evidence import Heard, PutAside
 
@@ -19,6 +21,7 @@ DEAD_LETTERS: Final = "payouts.dead-letters"
 COMPLETIONS: Final = frozenset({"payout.succeeded", "payout.failed"})
 PREFETCH: Final = 500
 AGAIN_S: Final = 0.2
+LEAVE_S: Final = 2.0
 
 
 class Collector:
@@ -82,17 +85,18 @@ class Collector:
 
     async def _keep(self) -> None:
         while True:
-            connection: AbstractConnection | None = None
-            try:
-                connection = await aio_pika.connect(self._amqp_url, timeout=5)
-                await self._listen(connection)
-                self._listening.set()
-                await _lost(connection)
-            except (*CONNECTION_EXCEPTIONS, TimeoutError):
-                await asyncio.sleep(AGAIN_S)  # The broker is away; the loop looks again.
-            finally:
-                if connection is not None and not connection.is_closed:
-                    await connection.close()
+            with loss_of_the_broker():
+                await self._listen_until_lost()
+            await asyncio.sleep(AGAIN_S)
+
+    async def _listen_until_lost(self) -> None:
+        connection = await aio_pika.connect(self._amqp_url, timeout=5)
+        try:
+            await self._listen(connection)
+            self._listening.set()
+            await _lost(connection)
+        finally:
+            await leave(connection)
 
     async def _listen(self, connection: AbstractConnection) -> None:
         channel = await connection.channel()
@@ -126,6 +130,29 @@ class Collector:
         )
         await message.ack()
         self._news.set()
+
+
+@contextmanager
+def loss_of_the_broker() -> Iterator[None]:
+    """End in peace where the broker is away, however the library says so.
+
+    It also ends waiting calls by a CancelledError that nobody has sent.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except (*CONNECTION_EXCEPTIONS, DeliveryError, TimeoutError):
+        return
+
+
+async def leave(connection: AbstractConnection) -> None:
+    """Close a connection; one that was lost can take for ever, and is not waited for."""
+    with loss_of_the_broker():
+        async with asyncio.timeout(LEAVE_S):
+            await connection.close()
 
 
 async def _lost(connection: AbstractConnection) -> None:

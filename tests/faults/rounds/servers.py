@@ -17,7 +17,7 @@ LOAD_S: Final = 4.0
 # Longer than a statement, a confirm and a lease may take, and than a circuit's first rest.
 AWAY_S: Final = 20.0
 AWAY_SHORT_S: Final = 2.0
-FULL: Final = "900TB"
+FULL: Final = "900000GB"
 ROOMY: Final = "50MB"
 ALARMS: Final = "/api/health/checks/local-alarms"
 

@@ -8,8 +8,8 @@ from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
+from tests.faults.collector import leave, loss_of_the_broker
 from tests.faults.evidence import Published
 
 EXCHANGE: Final = "payouts.commands"
@@ -58,8 +58,8 @@ class Upstream:
     async def close(self) -> None:
         """Disconnect."""
         connection, self._connection, self._exchange = self._connection, None, None
-        if connection is not None and not connection.is_closed:
-            await connection.close()
+        if connection is not None:
+            await leave(connection)
 
     async def _publish(self, command: Published, places: asyncio.Semaphore) -> None:
         message = aio_pika.Message(command.body(), content_type="application/json", delivery_mode=2)
@@ -72,21 +72,14 @@ class Upstream:
 
     async def _confirmed(self, message: aio_pika.Message, account: str) -> bool:
         exchange: AbstractExchange | None = None
-        try:
+        confirmed = False
+        with loss_of_the_broker():
             exchange = await self._open()
             await exchange.publish(message, routing_key=account, timeout=CONFIRM_S)
-        except asyncio.CancelledError:
-            # The library ends calls so when it loses the connection, too.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-        except (*CONNECTION_EXCEPTIONS, DeliveryError, TimeoutError):
-            pass
-        else:
-            return True
-        if exchange is not None and exchange is self._exchange:
+            confirmed = True
+        if not confirmed and exchange is not None and exchange is self._exchange:
             await self.close()
-        return False
+        return confirmed
 
     async def _open(self) -> AbstractExchange:
         async with self._opening:
