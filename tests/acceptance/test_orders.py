@@ -179,8 +179,8 @@ async def test_no_order_sends_again_what_has_not_conclusively_failed(
     """Every order on a payout of every state; and every command once more, by hand and replayed.
 
     Judged at the gateway's door: one request for each payout, whatever was ordered; a second
-    one, under a second id, only for what had failed and was retried. Proved by letting `retry`
-    pass what is in doubt: the gateway saw a second id.
+    one, under a second id, only for what had failed and was retried. Proved by letting what is
+    in doubt through: in the order, its statement and the trigger, as each of them is enough.
     """
     async with still_world(amqp_url, database_url, tmp_path) as scene:
         world, gateway = scene.world, scene.gateway
@@ -217,7 +217,7 @@ async def test_a_late_result_of_the_first_submission_stops_the_second(
     """The first is told as paid after all: an incident, and the second is not sent any more.
 
     Neither releasing it nor resuming its account sends it; it can only be cancelled. Proved by
-    letting the incident hold nothing: the second was sent.
+    letting the incident hold nothing: the second was not stopped.
     """
     async with still_world(amqp_url, database_url, tmp_path) as scene:
         world, gateway = scene.world, scene.gateway
@@ -251,7 +251,8 @@ async def test_what_one_operator_declares_unpaid_another_one_pays_again(
 ) -> None:
     """Four eyes: the word of one person moves no money; with two the payout is paid once more.
 
-    Each submission has one completion event of its own, and its own id at the gateway.
+    Each submission has one completion event of its own, and its own id at the gateway. Proved by
+    not comparing the operators.
     """
     async with still_world(amqp_url, database_url, tmp_path) as scene:
         world, gateway = scene.world, scene.gateway

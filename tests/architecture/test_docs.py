@@ -37,7 +37,9 @@ from payouts.domain.payout import State
 from payouts.settings import (
     AccountSettings,
     CallbackSettings,
+    OrderSettings,
     ReconcileSettings,
+    SendSettings,
     WorkerSettings,
 )
 from payouts.settings.groups import variable_of
@@ -125,7 +127,10 @@ def test_every_path_that_is_named_exists(path: Path) -> None:
 
 
 def known_variables() -> set[str]:
-    groups = (WorkerSettings, CallbackSettings, AccountSettings, ReconcileSettings)
+    groups = (
+        *(WorkerSettings, CallbackSettings, AccountSettings),
+        *(SendSettings, OrderSettings, ReconcileSettings),
+    )
     names = {variable_of(name) for group in groups for name in group.model_fields}
     simulator = {SIMULATOR_PREFIX + name.upper() for name in SimulatorSettings.__slots__}
     return names | simulator | OTHER_VARIABLES

@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 import aio_pika
+import asyncpg
 
 from ops.cli.app import main
 from payouts.domain.commands import AccountRules, payout_of, validate
@@ -38,6 +39,11 @@ NOT_PAID = Reason(
 LOST = Reason(source=ReasonSource.LOCAL, code="timeout", klass="ambiguous", description="Late.")
 
 
+# How jane signs an order; and how she does where count and sum would be asked.
+WHY = ("--reason", "asked by payroll", "--operator", "jane")
+YES = (*WHY, "--yes")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """How a command ended and what it said."""
@@ -50,6 +56,11 @@ class Ran:
     def json(self) -> Any:
         """Gives stdout as the one JSON document that it must be."""
         return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Gives the documents that an order tells, one per payout."""
+        return [json.loads(line) for line in self.out.splitlines()]
 
 
 async def payouts(*arguments: str, environ: Mapping[str, str]) -> Ran:
@@ -144,6 +155,12 @@ class Worker:
         )
         assert moved.payout is not None
 
+    async def waiting(self, payout_id: str, **fields: object) -> Payout:
+        """Makes a payout that waits to be sent again: nothing of it is on its way."""
+        payout = await self.submitting(payout_id, **fields)
+        await self.answered(payout, State.WAITING, LOST)
+        return payout
+
     async def ended(self, payout: Payout, *, fails: bool = False) -> None:
         """Ends a payout by its Result."""
         outcome = await self._store.complete(
@@ -158,6 +175,22 @@ class Worker:
             )
         )
         assert outcome.applied
+
+
+async def audit_of(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Gives the audit, newest first."""
+    lines: list[dict[str, Any]] = (await payouts("audit", "list", "--json", environ=environ)).json
+    return lines
+
+
+@asynccontextmanager
+async def connected(environ: Mapping[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """Gives a connection past all guards of the product's own programs."""
+    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -1,24 +1,13 @@
 """Orders by command, on the real database: carried out or refused, asked, told, audited."""
 
-import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 
-import asyncpg
 import pytest
-from cli_bed import LOST, RECEIVER, Ran, Worker, payouts
+from cli_bed import LOST, RECEIVER, WHY, YES, Worker, audit_of, connected, payouts
 
 from payouts.domain.payout import State
 
 pytestmark = pytest.mark.servers
-
-WHY = ("--reason", "asked by payroll", "--operator", "jane")
-YES = (*WHY, "--yes")
-
-
-def told(ran: Ran) -> list[dict[str, Any]]:
-    """Gives the lines that a program is told, one per payout."""
-    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 async def state_of(environ: dict[str, str], payout_id: str) -> str:
@@ -27,28 +16,12 @@ async def state_of(environ: dict[str, str], payout_id: str) -> str:
     return str(record["state"])
 
 
-async def audit(environ: dict[str, str]) -> list[dict[str, Any]]:
-    """Gives the audit, newest first."""
-    lines: list[dict[str, Any]] = (await payouts("audit", "list", "--json", environ=environ)).json
-    return lines
-
-
-async def received(
-    worker: Worker, environ: dict[str, str], payout_id: str, **fields: object
-) -> None:
-    """Makes a payout that waits to be sent again: nothing of it is on its way."""
-    await worker.answered(await worker.submitting(payout_id, **fields), State.WAITING, LOST)
-
-
 async def aged(environ: dict[str, str]) -> None:
     """Lets every last send be two hours old."""
-    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
-    try:
+    async with connected(environ) as connection:
         await connection.execute(
             "UPDATE payouts SET last_sent_at = last_sent_at - interval '2 hours'"
         )
-    finally:
-        await connection.close()
 
 
 async def test_cancel_asks_with_count_and_sum_and_tells_each_payout(
@@ -56,7 +29,7 @@ async def test_cancel_asks_with_count_and_sum_and_tells_each_payout(
 ) -> None:
     """Without a person and without --yes nothing is done: exit 2. One refused: exit 1."""
     for name in ("a-1", "a-2"):
-        await received(worker, environ, name)
+        await worker.waiting(name)
     await worker.submitting("a-3")
     asked = await payouts("cancel", "a-1", "a-2", "a-3", "nobody", *WHY, environ=environ)
     assert (asked.status, asked.out) == (2, "")
@@ -74,7 +47,7 @@ async def test_cancel_asks_with_count_and_sum_and_tells_each_payout(
     assert "2 payouts cancelled. 2 refused." in ran.err
     again = await payouts("cancel", "a-1", "--json", *YES, environ=environ)
     assert again.status == 1
-    assert told(again) == [
+    assert again.lines == [
         {
             "payout_id": "a-1",
             "done": False,
@@ -91,12 +64,12 @@ async def test_a_run_is_cancelled_whole_and_a_mistyped_one_is_an_error(
 ) -> None:
     """What has ended is left out of count and sum; nothing left to do is no error."""
     for number in range(3):
-        await received(worker, environ, f"a-{number}", run_id="r-1")
+        await worker.waiting(f"a-{number}", run_id="r-1")
     await worker.ended(await worker.submitting("a-9", run_id="r-1"))
-    await received(worker, environ, "b-1")
+    await worker.waiting("b-1")
     ran = await payouts("cancel", "--run", "r-1", "--json", *YES, environ=environ)
     assert ran.status == 0
-    assert {line["payout_id"] for line in told(ran)} == {"a-0", "a-1", "a-2"}
+    assert {line["payout_id"] for line in ran.lines} == {"a-0", "a-1", "a-2"}
     assert "Cancel: 3 payouts, KES 37.50 of run r-1." in ran.err
     assert await state_of(environ, "b-1") == "waiting"
     rest = await payouts("cancel", "--run", "r-1", *YES, environ=environ)
@@ -110,7 +83,7 @@ async def test_nothing_is_ordered_by_nobody(
 ) -> None:
     """--operator goes before PAYOUTS_OPERATOR, that before the login; no name at all: exit 2."""
     for number in range(4):
-        await received(worker, environ, f"a-{number}")
+        await worker.waiting(f"a-{number}")
     reason = ("--reason", "x", "--yes")
     named = {**environ, "PAYOUTS_OPERATOR": "amina"}
     assert (
@@ -119,7 +92,7 @@ async def test_nothing_is_ordered_by_nobody(
     assert (await payouts("cancel", "a-1", *reason, environ=named)).status == 0
     monkeypatch.setattr("getpass.getuser", lambda: "login")
     assert (await payouts("cancel", "a-2", *reason, environ=environ)).status == 0
-    assert [line["operator"] for line in await audit(environ)] == ["login", "amina", "jane"]
+    assert [line["operator"] for line in await audit_of(environ)] == ["login", "amina", "jane"]
 
     def nobody() -> str:
         raise OSError("no such user")
@@ -137,14 +110,11 @@ async def test_a_reason_never_keeps_a_receivers_number(
     worker: Worker, environ: dict[str, str]
 ) -> None:
     """The audit cannot forget: what looks like a number is masked before it is written."""
-    await received(worker, environ, "a-1")
+    await worker.waiting("a-1")
     reason = ("--reason", f"wrong number {RECEIVER}", "--operator", "jane", "--yes")
     assert (await payouts("cancel", "a-1", *reason, environ=environ)).status == 0
-    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
-    try:
+    async with connected(environ) as connection:
         written = await connection.fetchval("SELECT reason FROM audit")
-    finally:
-        await connection.close()
     assert written == "wrong number 2547****5678"
 
 
@@ -152,8 +122,8 @@ async def test_hold_and_release_stop_and_free_an_open_payout(
     worker: Worker, environ: dict[str, str]
 ) -> None:
     """`list --held` finds it, `show` says who and how to go on; releasing asks first."""
-    await received(worker, environ, "a-1", run_id="r-1")
-    await received(worker, environ, "a-2", run_id="r-1")
+    await worker.waiting("a-1", run_id="r-1")
+    await worker.waiting("a-2", run_id="r-1")
     assert (await payouts("hold", "a-1", *WHY, environ=environ)).status == 0
     listed = (await payouts("list", "--held", "--json", environ=environ)).json
     assert [one["payout_id"] for one in listed] == ["a-1"]
@@ -193,7 +163,7 @@ async def test_a_run_is_paused_before_it_begins_and_resumed(
     assert done.status == 0
     assert (await payouts("resume", "--run", "r-1", *YES, environ=environ)).status == 1
     assert (await payouts("list", "--held", "--json", environ=environ)).json == []
-    assert [line["action"] for line in await audit(environ)] == ["resume-run", "pause-run"]
+    assert [line["action"] for line in await audit_of(environ)] == ["resume-run", "pause-run"]
 
 
 async def test_resolve_needs_doubt_evidence_and_time(
@@ -236,7 +206,7 @@ async def test_a_retry_of_what_an_operator_declared_unpaid_takes_another_one(
     assert "another operator" in same.out
     other = ("--reason", "checked too", "--operator", "amina", "--yes")
     done = await payouts("retry", "a-1", "--json", *other, environ=environ)
-    assert (done.status, told(done)[0]["submission"]) == (0, "a-1-r2")
+    assert (done.status, done.lines[0]["submission"]) == (0, "a-1-r2")
 
 
 async def test_a_retry_is_a_second_submission_that_both_sides_tell(
@@ -273,14 +243,14 @@ async def test_reconcile_has_doubts_asked_about_now(
     for number in range(3):
         payout = await worker.submitting(f"a-{number}", run_id="r-1")
         await worker.answered(payout, State.IN_DOUBT, LOST)
-    await received(worker, environ, "a-9", run_id="r-1")
+    await worker.waiting("a-9", run_id="r-1")
     ran = await payouts("reconcile", "a-0", "a-9", "--json", *WHY, environ=environ)
     assert ran.status == 1
-    assert [line["done"] for line in told(ran)] == [True, False]
+    assert [line["done"] for line in ran.lines] == [True, False]
     for which in (("--run", "r-1"), ("--in-doubt",)):
         ran = await payouts("reconcile", *which, "--json", *WHY, environ=environ)
         assert ran.status == 0
-        assert {line["payout_id"] for line in told(ran)} == {"a-0", "a-1", "a-2"}
+        assert {line["payout_id"] for line in ran.lines} == {"a-0", "a-1", "a-2"}
     record = (await payouts("show", "a-1", "--json", environ=environ)).json
     assert record["ask_now"] is True
     assert datetime.fromisoformat(record["next_action_at"]) <= datetime.now(UTC)
@@ -293,113 +263,14 @@ async def test_events_are_published_again_with_the_same_id(
     await worker.ended(await worker.submitting("a-1", run_id="r-1"))
     await worker.submitting("a-2", run_id="r-1")
     before = (await payouts("show", "a-1", "--json", environ=environ)).json["events"]
-    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
-    try:
+    async with connected(environ) as connection:
         await connection.execute("UPDATE events SET published_at = now()")
         ran = await payouts("events", "republish", "--run", "r-1", *WHY, environ=environ)
         assert (ran.status, ran.out) == (0, "a-1  to be published again\n")
         assert await connection.fetchval("SELECT published_at FROM events") is None
-    finally:
-        await connection.close()
     assert (await payouts("show", "a-1", "--json", environ=environ)).json["events"] == before
     refused = await payouts("events", "republish", "a-2", *WHY, environ=environ)
     assert refused.status == 1
-
-
-async def test_the_audit_is_listed_and_verified(worker: Worker, environ: dict[str, str]) -> None:
-    """A changed line breaks the chain; a kept head is found until lines are cut off."""
-    for number in range(3):
-        await received(worker, environ, f"a-{number}")
-        await payouts("cancel", f"a-{number}", *YES, environ=environ)
-    listed = await payouts("audit", "list", "--limit", "2", environ=environ)
-    assert listed.status == 0
-    assert "jane" in listed.out
-    assert "--before 2" in listed.err
-    page = await payouts("audit", "list", "--before", "2", "--json", environ=environ)
-    assert [line["number"] for line in page.json] == [1]
-    head = (await payouts("audit", "verify", environ=environ)).out.strip()
-    await payouts("pause", "default", *WHY, environ={**environ, "PAYOUTS_SHORTCODE": "600000"})
-    kept = await payouts("audit", "verify", "--head", head, "--json", environ=environ)
-    assert (kept.status, kept.json["entries"], kept.json["head_found"]) == (0, 4, True)
-    lost = await payouts("audit", "verify", "--head", "f" * 64, environ=environ)
-    assert lost.status == 1
-    assert "cut off or written anew" in lost.err
-    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
-    try:
-        await connection.execute("SET session_replication_role = 'replica'")  # No triggers.
-        await connection.execute("UPDATE audit SET operator = 'amina' WHERE number = 2")
-    finally:
-        await connection.close()
-    broken = await payouts("audit", "verify", "--json", environ=environ)
-    assert (broken.status, broken.json["whole"], broken.json["broken_at"]) == (1, False, 2)
-
-
-async def test_a_restored_database_sends_nothing_and_asks_about_all(
-    worker: Worker, environ: dict[str, str]
-) -> None:
-    """Count and sum are told and asked; accounts that the dump does not know are paused too."""
-    await received(worker, environ, "a-1")
-    await worker.answered(await worker.submitting("a-2"), State.ACCEPTED, LOST)
-    await worker.ended(await worker.submitting("a-3"))
-    asked = await payouts("db", "restored", *WHY, environ=environ)
-    assert asked.status == 2
-    assert "Pause all accounts and ask about 2 payouts, KES 25.00?" in asked.err
-    done = await payouts("db", "restored", "--json", *YES, environ=environ)
-    assert (done.status, done.json["asked_about"]) == (0, 2)
-    accounts = (await payouts("accounts", "--json", environ=environ)).json
-    assert [one["paused"] for one in accounts] == [True]
-    assert "restored" in accounts[0]["paused_reason"]
-    shown = (await payouts("show", "a-1", "--json", environ=environ)).json
-    assert shown["ask_now"] is True
-
-
-async def test_accounts_tell_what_is_open_also_where_nobody_serves_them(
-    worker: Worker, environ: dict[str, str]
-) -> None:
-    """Count, sum and holds; an account that is not configured here but has open payouts."""
-    await received(worker, environ, "a-1")
-    await payouts("hold", "a-1", *WHY, environ=environ)
-    connection = await asyncpg.connect(environ["PAYOUTS_DATABASE_URL"])
-    try:
-        await connection.execute(
-            """INSERT INTO accounts (name, utility_balance_minor, balance_at)
-               VALUES ('default', 250000, now() - interval '3 minutes') ON CONFLICT (name)
-               DO UPDATE SET utility_balance_minor = 250000,
-                   balance_at = now() - interval '3 minutes'"""
-        )
-        await connection.execute(
-            """INSERT INTO workers (name, started_at, heartbeat_at, accounts, cut_off)
-               VALUES ('w', now(), clock_timestamp(), '{default}', '{default}')"""
-        )
-        await connection.execute(
-            """INSERT INTO payouts (payout_id, account, amount_minor, currency, msisdn, command_id,
-                   originator_conversation_id, state, next_action_at, created_at)
-               VALUES ('old-1', 'closed', 700, 'KES', '254700000009', 'BusinessPayment',
-                   '600009_ORG_old-1', 'received', now(), now())"""
-        )
-    finally:
-        await connection.close()
-    ran = await payouts("accounts", environ=environ)
-    assert "closed (not configured)" in ran.out
-    assert "1 payout, KES 7.00" in ran.out
-    assert "1 payout, KES 12.50, 1 held" in ran.out
-    assert "2,500.00 (3 min ago)" in ran.out
-    assert "cut off from 1 worker" in ran.out
-    assert "Account closed is not configured here" in ran.err
-    known = await payouts("pause", "closed", *WHY, environ=environ)
-    assert known.status == 0
-    unknown = await payouts("pause", "clsoed", *WHY, environ=environ)
-    assert unknown.status == 2
-    assert "known: closed, default" in unknown.err
-    record = (await payouts("accounts", "--json", environ=environ)).json
-    assert [(one["account"], one["configured"]) for one in record] == [
-        ("closed", False),
-        ("default", True),
-    ]
-    assert record[1]["cut_off_workers"] == 1
-    assert timedelta(minutes=2) < datetime.now(UTC) - datetime.fromisoformat(
-        record[1]["balance_at"]
-    )
 
 
 async def test_orders_in_a_closed_database_say_how_far_they_came(environ: dict[str, str]) -> None:
