@@ -97,6 +97,7 @@ class BookRules(MoveRules):
             self._report(2, f"{payout_id} has a second id {own_id}")
         if self._payout_of.setdefault(own_id, payout_id) != payout_id:
             self._report(2, f"{own_id} belongs to two payouts")
+        self._alike[row.msisdn, row.amount_minor].append(payout_id)
         if row.retry_of is None:
             self._root_of[payout_id] = payout_id
             if not any(one.is_of(row) for one in self._wanted[payout_id]):

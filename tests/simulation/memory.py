@@ -74,6 +74,7 @@ class Memory:
         self._told: defaultdict[str, list[tuple[str, int | None]]] = defaultdict(list)
         self._retries: defaultdict[str, set[str]] = defaultdict(set)
         self._sworn: defaultdict[str, set[str]] = defaultdict(set)
+        self._alike: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
         self._spoiled: set[str] = set()
         self._contradicted: set[str] = set()
         self._unmatched: set[str] = set()

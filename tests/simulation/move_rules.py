@@ -33,8 +33,20 @@ class MoveRules(Memory):
             self._report(4, f"{payout_id} is sent although a Result for its id has come")
         if after.retry_of is not None and after.retry_of in self._contradicted:
             self._report(4, f"{payout_id} is sent although its first is contradicted")
-        if before is not None and before.state.value == "in_doubt":
+        if before is None:
+            self._judge_repeat(after)
+        elif before.state.value == "in_doubt":
             self._judge_resend(before)
+
+    def _judge_repeat(self, row: Payout) -> None:
+        """Ask for a person's word where a new payout looks like another one."""
+        window_s = self._scenario.repeat_window_s
+        for name in self._alike[row.msisdn, row.amount_minor]:
+            other = self.rows.get(name)
+            if other is None or name == row.payout_id or other.state.value == "failed":
+                continue
+            if window_s and (row.created_at - other.created_at).total_seconds() < window_s:
+                self._report(4, f"{row.payout_id} is sent although it looks like {name}")
 
     def _judge_resend(self, before: Payout) -> None:
         """Ask for the proof, counted by our own clock: what is in doubt is not guessed."""

@@ -135,7 +135,7 @@ class Operator:
         for run in list(books.runs_paused):
             await store.set_run_paused(run, paused=False, order=self._order("all is well"))
         for row in list(books.payouts.values()):
-            if (row.held or "").startswith("held by operator"):
+            if (row.held or "").startswith(("held by operator", "same receiver")):
                 await self._release_at_desk(row.payout_id)
 
     async def _release_at_desk(self, payout_id: PayoutId) -> None:

@@ -1,4 +1,4 @@
-"""What a seed decides before its world begins: how large it is, how patient, and what goes wrong."""
+"""What a seed decides before its world begins: its size, its patience, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _RARE: Final = {"restore": 0.06, "results-contradict": 0.15, "gateway-configurat
 
 def stream(seed: int, name: str) -> random.Random:
     """Return the source of randomness of one purpose of one seed."""
-    return random.Random(f"{seed}/{name}")
+    return random.Random(f"{seed}/{name}")  # noqa: S311 - repeatable on purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,8 @@ class Scenario:
         stretch: by how much sweeps rest longer than they would, to save their turns.
         settings: what is set by environment in production, by field.
         skews_s: by how much each process's clock is ahead.
+        repeat_window_s: for how long a payout is held that looks like another one; 0: never.
+        progress: whether progress events are written, too.
     """
 
     seed: int
@@ -84,6 +86,8 @@ class Scenario:
     settings: dict[str, object]
     two_accounts: bool
     skews_s: list[float]
+    repeat_window_s: float
+    progress: bool
     store: StoreFaults = field(default_factory=StoreFaults)
     broker: BrokerFaults = field(default_factory=BrokerFaults)
     gateway: GatewayFaults = field(default_factory=GatewayFaults)
@@ -116,6 +120,8 @@ def scenario_of(seed: int, size: Size) -> Scenario:
         settings=_settings(draw, ambiguous),
         two_accounts=draw.random() < 0.25,
         skews_s=[draw.uniform(-widest, widest) for _ in range(16)],
+        repeat_window_s=draw.choice([0.0, 0.0, 30.0]),
+        progress=draw.random() < 0.2,
     )
     _store(scenario)
     _broker(scenario)

@@ -58,6 +58,11 @@ def plan(scenario: Scenario) -> list[tuple[float, str, Wanted]]:
         at_s = draw.uniform(0.0, scenario.busy_s)
         account = "second" if scenario.two_accounts and draw.random() < 0.5 else "default"
         fields = _fields(draw, number, at_s)
+        if messages and draw.random() < 0.1:  # Another payout, to the same receiver.
+            like = draw.choice(messages)[2]
+            if like.valid:
+                fields["msisdn"] = like.msisdn
+                fields["amount"] = f"{like.amount_minor / 100:.2f}"
         messages.append((at_s, account, _wanted(f"m{number}", account, fields)))
         if "commands" in scenario.kinds:
             messages += _odd(scenario, draw, fields, (f"m{number}", account, at_s))

@@ -24,6 +24,7 @@ from tests.simulation.troubles import Troubles
 from tests.simulation.twins.broker import Broker
 from tests.simulation.twins.gateway import Mpesa, TwinGateway
 from tests.simulation.twins.store import Books, TwinStore
+from tests.simulation.twins.store import Settings as StoreSettings
 from tests.simulation.upstream import Wanted, plan
 
 CALM_LOOK_S: Final = 3.0
@@ -86,6 +87,9 @@ class World:
         self.operator = Operator(self, stream(seed, "operator"))
         self.stretch = self.scenario.stretch
         self.shut = False
+        self._store = StoreSettings(
+            show_progress=self.scenario.progress, repeat_window_s=self.scenario.repeat_window_s
+        )
         self._draw = stream(seed, "world")
         self._asked: dict[asyncio.Future[bool], str] = {}
         self._started = 0
@@ -195,7 +199,7 @@ class World:
         return Surroundings(
             process=process,
             clock=clock,
-            store=TwinStore(self.books, self.wire, self.scenario.store, clock),
+            store=TwinStore(self.books, self.wire, self.scenario.store, clock, self._store),
             broker=self.broker,
             auditor=self.auditor,
             jitter=self._draw.random,
