@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payouts.domain.payout import Payout, State
+from payouts.domain.payout import HELD_RETURNED, Payout, State
 from payouts.domain.values import OriginatorConversationId, PayoutId, retry_ids_for
 from payouts.ports import Action, Order
 from payouts.storage.rows import CONTENT_COLUMNS, columns, payout_of
@@ -43,13 +43,21 @@ ORDER BY number DESC LIMIT 1
 """)
 _OWN: Final = {"payout_id", "not_after", "originator_conversation_id", "created_at"}
 _SAME: Final = tuple(name for name in CONTENT_COLUMNS if name not in _OWN)
+# A restore may have lost this very submission, and M-PESA may have paid it: as for new commands,
+# it is asked about first, and rests where its Result has come already.
 _SUBMIT: Final = text(f"""
 WITH written AS (
     INSERT INTO payouts AS p ({", ".join(_SAME)}, payout_id, originator_conversation_id,
-        created_at, state, next_action_at, retry_of)
+        created_at, state, next_action_at, retry_of, ask_now, held)
     SELECT {columns("f", _SAME)}, :second_id, :second_own_id, CAST(:at AS timestamptz),
-        'received', CAST(:at AS timestamptz), f.payout_id
-    FROM payouts f WHERE f.payout_id = :payout_id AND f.state = 'failed'
+        'received', CAST(:at AS timestamptz), f.payout_id,
+        coalesce(CAST(:at AS timestamptz) < a.ask_first_until, false),
+        CASE WHEN EXISTS (
+            SELECT FROM incidents i WHERE i.kind = 'unmatched'
+                AND i.originator_conversation_id = :second_own_id
+        ) THEN '{HELD_RETURNED}' END
+    FROM payouts f LEFT JOIN accounts a ON a.name = f.account
+    WHERE f.payout_id = :payout_id AND f.state = 'failed'
     RETURNING p.id, {columns("p")}
 ), told AS (
     INSERT INTO timeline (payout, at, actor, kind, to_state, attempt, source, detail)

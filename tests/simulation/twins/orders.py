@@ -256,6 +256,12 @@ def _why_not_retried(st: Statement, payout: Payout, order: Order) -> str | None:
     return None
 
 
+def _asked_first(st: Statement, payout: Payout, order: Order) -> bool:
+    account = st.tables.accounts.get(payout.account)
+    until = None if account is None else account.ask_first_until
+    return until is not None and order.at < until
+
+
 def _submit_again(st: Statement, payout: Payout, order: Order) -> Carried:
     root, chain = _root_of(st, payout)
     for number in range(len(chain) + 1, MOST_SUBMISSIONS + 1):
@@ -282,6 +288,8 @@ def _submit_again(st: Statement, payout: Payout, order: Order) -> Carried:
         metadata=payout.metadata,
         next_action_at=order.at,
         retry_of=payout.payout_id,
+        held=HELD_RETURNED if own_id in st.tables.unmatched else None,
+        ask_now=_asked_first(st, payout, order),
     )
     st.insert(second)
     first_line = _line(order, "retry", second, f"submitted again after {payout.payout_id}")
