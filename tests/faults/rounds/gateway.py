@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from tests.faults.arena import Arena
 from tests.faults.evidence import PAID, UNPAID, May, Published
-from tests.faults.rounds.stage import Order, Outcome, Stage, chosen, operator, staged
+from tests.faults.killing import Order, Outcome
+from tests.faults.rounds.stage import LONG, Form, Stage, chosen, operator, staged
 
 FIRST: Final = 10
 AWAY_S: Final = 60.0
@@ -173,26 +174,26 @@ _QUESTIONS: Final = tuple(
 )
 
 
-async def gateway(arena: Arena, order: Order) -> Outcome:
+async def gateway(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold a round: every fault at once, at realistic rates, questions spoiled as well."""
-    return await _at_once(arena, order, {})
+    return await _at_once(arena, order, form, {})
 
 
-async def gateway_resending(arena: Arena, order: Order) -> Outcome:
+async def gateway_resending(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold the same round where the same id is sent again before anybody is asked."""
-    return await _at_once(arena, order, {"PAYOUTS_AMBIGUOUS": "resend"})
+    return await _at_once(arena, order, form, {"PAYOUTS_AMBIGUOUS": "resend"})
 
 
-async def gateway_forgetful(arena: Arena, order: Order) -> Outcome:
+async def gateway_forgetful(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold the same round at a gateway that pays each id as often as it is sent."""
     # The grace is longer than the gateway hides what it knows: that is what it is for.
-    return await _at_once(arena, order, {"PAYOUTS_NOT_FOUND_GRACE_S": "2"}, forgets=True)
+    return await _at_once(arena, order, form, {"PAYOUTS_NOT_FOUND_GRACE_S": "2"}, forgets=True)
 
 
-async def gateway_each(arena: Arena, order: Order) -> Outcome:
+async def gateway_each(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold a round: each fault alone, at every second payment; recovered from before the next."""
-    async with staged(arena, order, script=_script()) as stage, operator(stage):
-        steps = chosen(order, FAULTS)
+    async with staged(arena, order, form, script=_script()) as stage, operator(stage):
+        steps = chosen(stage, FAULTS)
         for step in steps:
             stage.faults[step] += 1
             share = max(6, order.payouts // len(steps))
@@ -201,10 +202,10 @@ async def gateway_each(arena: Arena, order: Order) -> Outcome:
         return await stage.judged()
 
 
-async def gateway_away(arena: Arena, order: Order) -> Outcome:
+async def gateway_away(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold a round: nobody listens at the gateway for a minute, under load."""
-    away_s = AWAY_SHORT_S if order.short else AWAY_S
-    async with staged(arena, order) as stage:
+    away_s = AWAY_SHORT_S if form.short else AWAY_S
+    async with staged(arena, order, form) as stage:
         async with stage.under_load(order.payouts, over_s=away_s + LOAD_S):
             await stage.under_way()
             stage.faults["away"] += 1
@@ -215,17 +216,17 @@ async def gateway_away(arena: Arena, order: Order) -> Outcome:
 
 
 async def _at_once(
-    arena: Arena, order: Order, settings: dict[str, str], *, forgets: bool = False
+    arena: Arena, order: Order, form: Form, settings: dict[str, str], *, forgets: bool = False
 ) -> Outcome:
     script = _script(*_QUESTIONS, forgets=forgets)
     async with (
-        staged(arena, order, script=script, settings=settings) as stage,
+        staged(arena, order, form, script=script, settings=settings) as stage,
         operator(stage),
     ):
         # Nobody is told of what is never decided, so the short form does not wait for it.
-        names = [one for one in chosen(order, FAULTS) if not order.short or one != UNDECIDED]
+        names = [one for one in chosen(stage, FAULTS) if not form.short or one != UNDECIDED]
         # In the short form every fault is met, by one in two; else as rarely as in real life.
-        rate = HIGH if order.short else REALISTIC
+        rate = HIGH if form.short else REALISTIC
         commands = _mixed(stage, order.payouts, rate, names)
         await stage.feed(commands, over_s=order.payouts / 200)
         await stage.recovered("all faults of the gateway")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tests.faults.arena import Arena
+from tests.faults.killing import Order, Outcome
 from tests.faults.proxy import Proxy, Way
-from tests.faults.rounds.stage import Lane, Order, Outcome, Stage, chosen, staged
+from tests.faults.rounds.stage import LONG, Form, Lane, Stage, chosen, staged
 
 AGAIN_S: Final = 0.3
 Mischief = Callable[[Proxy], None]
@@ -41,21 +42,21 @@ LONG_SHARE: Final = 0.1
 LASTS_SHORT_S: Final = 0.5
 
 
-async def network(arena: Arena, order: Order) -> Outcome:
+async def network(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold a round: one fault after the other, in an order drawn by the seed.
 
     In the long form each is recovered from before the next; in the short one all are.
     """
-    async with staged(arena, order) as stage:
+    async with staged(arena, order, form) as stage:
         await stage.feed(stage.commands(10))
         await stage.settled()
-        steps = chosen(order, STEPS)
+        steps = chosen(stage, STEPS)
         share = max(5, order.payouts // len(steps))
         for step in steps:
             await _step(stage, step, share)
-            if not order.short:
+            if not form.short:
                 await stage.recovered(step)
-        if order.short:
+        if form.short:
             await stage.recovered("all of them")
         return await stage.judged()
 
@@ -75,7 +76,7 @@ async def _step(stage: Stage, step: str, share: int) -> None:
 
 
 def _lasts_s(stage: Stage) -> float:
-    if stage.order.short:
+    if stage.form.short:
         return LASTS_SHORT_S
     if stage.draws.random() < LONG_SHARE:
         return LASTS_LONG_S

@@ -11,7 +11,8 @@ from typing import Final
 from ops.local.errors import LocalServerError
 from ops.local.rabbitmq import RabbitMQ, find_script
 from tests.faults.arena import Arena
-from tests.faults.rounds.stage import Order, Outcome, Stage, chosen, staged
+from tests.faults.killing import Order, Outcome
+from tests.faults.rounds.stage import LONG, Form, Stage, chosen, staged
 
 LOAD_S: Final = 4.0
 # Longer than a statement, a confirm and a lease may take, and than a circuit's first rest.
@@ -76,12 +77,12 @@ FAULTS: Final[Mapping[str, Mischief]] = {
 }
 
 
-async def servers(arena: Arena, order: Order) -> Outcome:
+async def servers(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold a round: each death under load, in an order drawn by the seed, and recovered from."""
-    async with staged(arena, order) as stage:
+    async with staged(arena, order, form) as stage:
         await stage.feed(stage.commands(10))
         await stage.settled()
-        steps = chosen(order, FAULTS)
+        steps = chosen(stage, FAULTS)
         for step in steps:
             stage.faults[step] += 1
             async with stage.under_load(order.payouts // len(steps), over_s=LOAD_S):
@@ -93,7 +94,7 @@ async def servers(arena: Arena, order: Order) -> Outcome:
 
 async def _rest(stage: Stage) -> None:
     """Let it last."""
-    await stage.last(AWAY_SHORT_S if stage.order.short else AWAY_S)
+    await stage.last(AWAY_SHORT_S if stage.form.short else AWAY_S)
 
 
 def _limit_disk(broker: RabbitMQ, free: str) -> None:

@@ -24,13 +24,16 @@ from tests.faults.collector import Collector
 from tests.faults.evidence import PAID, May, Published, gather
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import Keeper
+from tests.faults.killing import Order, Outcome
 from tests.faults.plans import CALM, Fate
 from tests.faults.points import Process
 from tests.faults.proxy import LOOPBACK, Proxy
 from tests.faults.recovery import Recoveries
 from tests.faults.rounds.upstream import Upstream
+from tests.faults.stories import stories
 
 SETTLE_S: Final = 120.0
+UNTIL_S: Final = 60.0
 LOOK_S: Final = 0.05
 RECEIVER: Final = "25471{:07}"
 _AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
@@ -57,42 +60,26 @@ class Lane(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One round: its seed draws all that is drawn; `names` are the steps, all where not given."""
-
-    kind: str
-    seed: int
-    payouts: int
-    names: tuple[str, ...] | None = None
-    short: bool = False
-
-    @property
-    def draws(self) -> random.Random:
-        """Give the round's own source of chance, from its beginning."""
-        return random.Random(f"{self.kind} {self.seed}")  # noqa: S311 - a reproducible round
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What a round showed. `problems` are what the judge does not look at.
+class Form:
+    """In which form a round is held.
 
     Args:
-        faults: how often each kind of fault was made.
-        recoveries: from the end of a fault to the end of the last payout, by kind of fault.
+        short: for the gate: faults last shorter, and some things are not waited for.
+        names: the steps that are taken; all of the round's where not given.
     """
 
-    order: Order
-    judgement: Judgement
-    problems: list[str]
-    faults: Counter[str]
-    recoveries: dict[str, Recoveries]
-    took_s: float
+    short: bool = False
+    names: tuple[str, ...] | None = None
 
-    def require_good(self) -> None:
-        """Raise AssertionError naming what is wrong, if anything is."""
-        self.judgement.require_none()
-        if self.problems:
-            raise AssertionError("\n".join(self.problems))
+
+LONG: Final = Form()
+
+
+def require_good(outcome: Outcome) -> None:
+    """Raise AssertionError naming what is wrong with a round, if anything is."""
+    outcome.judgement.require_none()
+    if outcome.problems:
+        raise AssertionError("\n".join(outcome.problems))
 
 
 @dataclass(kw_only=True)
@@ -101,6 +88,7 @@ class Stage:
 
     arena: Arena
     order: Order
+    form: Form
     environ: dict[str, str]
     direct: dict[str, str]
     folder: Path
@@ -110,6 +98,7 @@ class Stage:
     upstream: Upstream
     draws: random.Random
     began: float = field(default_factory=time.monotonic)
+    resumed: int = 0
     published: list[Published] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
@@ -199,20 +188,24 @@ class Stage:
         }
         return {what: count for what, count in left.items() if count}
 
-    async def ask(self, statement: str) -> Any:
+    async def ask(self, statement: str, *values: object) -> Any:
         """Return a row of the database, asked past all proxies."""
         connection = await asyncpg.connect(self.direct["PAYOUTS_DATABASE_URL"])
         try:
-            return await connection.fetchrow(statement)
+            return await connection.fetchrow(statement, *values)
         finally:
             await connection.close()
 
-    async def until(self, statement: str, what: str, within_s: float = 30.0) -> None:
+    async def do(self, statement: str) -> None:
+        """Change something in the database, past all proxies."""
+        await self.ask(statement)
+
+    async def until(self, statement: str, what: str, *values: object) -> None:
         """Return once the statement's one value is true."""
-        deadline = time.monotonic() + within_s
-        while not (await self.ask(statement))[0]:
+        deadline = time.monotonic() + UNTIL_S
+        while not (await self.ask(statement, *values))[0]:
             if time.monotonic() > deadline:
-                raise AssertionError(f"not in {within_s:g} s: {what}")
+                raise AssertionError(f"not in {UNTIL_S:g} s: {what}")
             await asyncio.sleep(LOOK_S)
 
     async def judged(self) -> Outcome:
@@ -235,14 +228,29 @@ class Stage:
         for lane, proxy in self.lanes.items():
             for done in ("reset", "cut", "unreachable"):
                 self.faults[f"{lane} connections {done}"] += proxy.counts[done]
+        judgement = judge(evidence)
+        settling_s = sum(sum(times.seconds) for times in self.recoveries.values())
         return Outcome(
             order=self.order,
-            judgement=judge(evidence),
+            judgement=judgement,
+            stories=await self._stories(judgement),
+            deaths=self.keeper.deaths,
+            births=self.keeper.births,
             problems=self.problems,
-            faults=self.faults,
+            owed=[],
+            resumed=self.resumed,
+            killing_s=time.monotonic() - self.began - settling_s,
+            settling_s=settling_s,
             recoveries=dict(self.recoveries),
-            took_s=time.monotonic() - self.began,
+            faults=+self.faults,
         )
+
+    async def _stories(self, judgement: Judgement) -> dict[str, list[str]]:
+        connection = await asyncpg.connect(self.direct["PAYOUTS_DATABASE_URL"])
+        try:
+            return await stories(connection, [one.payout_id for one in judgement.violations])
+        finally:
+            await connection.close()
 
 
 _NEED_NOT_END: Final = frozenset({May.STAY_IN_DOUBT, May.BE_PUT_ASIDE})
@@ -267,6 +275,7 @@ class Calm:
 async def staged(
     arena: Arena,
     order: Order,
+    form: Form = LONG,
     *,
     script: str = "",
     workers: int = 2,
@@ -278,6 +287,7 @@ async def staged(
     Args:
         arena: where it is.
         order: the round.
+        form: in which form it is held.
         script: the simulator's fault script.
         workers: how many are kept alive.
         callback_servers: how many are kept alive, on one port.
@@ -303,6 +313,7 @@ async def staged(
         yield Stage(
             arena=arena,
             order=order,
+            form=form,
             environ=environ,
             direct=direct,
             folder=folder,
@@ -310,7 +321,7 @@ async def staged(
             keeper=keeper,
             collector=collector,
             upstream=upstream,
-            draws=order.draws,
+            draws=random.Random(f"{order.kind} {order.seed}"),  # noqa: S311 - a reproducible round
         )
 
 
@@ -344,7 +355,7 @@ async def operator(stage: Stage) -> AsyncIterator[None]:
         connection = await asyncpg.connect(stage.direct["PAYOUTS_DATABASE_URL"])
         try:
             while True:
-                stage.faults["accounts resumed"] += _count(await connection.execute(_RESUME))
+                stage.resumed += _count(await connection.execute(_RESUME))
                 await asyncio.sleep(LOOK_S * 4)
         finally:
             await connection.close()
@@ -361,8 +372,9 @@ def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-def chosen(order: Order, names: Iterable[str]) -> list[str]:
+def chosen(stage: Stage, names: Iterable[str]) -> list[str]:
     """Give the round's steps in the order that its seed draws."""
-    steps = [name for name in names if order.names is None or name in order.names]
-    order.draws.shuffle(steps)
+    wanted = stage.form.names
+    steps = [name for name in names if wanted is None or name in wanted]
+    stage.draws.shuffle(steps)
     return steps

@@ -71,15 +71,15 @@ class Upstream:
             places.release()
 
     async def _confirmed(self, message: aio_pika.Message, account: str) -> bool:
-        exchange: AbstractExchange | None = None
-        confirmed = False
+        tried: list[AbstractExchange] = []
+        confirmed: list[bool] = []
         with loss_of_the_broker():
-            exchange = await self._open()
-            await exchange.publish(message, routing_key=account, timeout=CONFIRM_S)
-            confirmed = True
-        if not confirmed and exchange is not None and exchange is self._exchange:
+            tried.append(await self._open())
+            await tried[0].publish(message, routing_key=account, timeout=CONFIRM_S)
+            confirmed.append(True)
+        if tried and not confirmed and tried[0] is self._exchange:
             await self.close()
-        return confirmed
+        return bool(confirmed)
 
     async def _open(self) -> AbstractExchange:
         async with self._opening:
