@@ -91,10 +91,14 @@ class WorkerSweeps:
         return claimed
 
     async def ask_doubts(self) -> int:
-        """Ask about payouts in doubt; send the same id again where that is proved safe."""
+        """Ask about payouts in doubt; send the same id again where that is proved safe.
+
+        While an account is paused only those are asked about that a person or a restore wants
+        asked: questions send no payment, but they carry the same credentials.
+        """
         if self.pool.closing:
             return 0
-        asked = [self._ask_doubts(name) for name in self.accounts.open_accounts()]
+        asked = [self._ask_doubts(name) for name in self.accounts.reachable()]
         return sum(await _all_done(asked))
 
     async def _ask_doubts(self, account: AccountName) -> int:
@@ -105,6 +109,8 @@ class WorkerSweeps:
             until=now + timedelta(seconds=self.policies.query_interval_s),
             limit=DUE_AT_ONCE,
         )
+        if not self.accounts.is_open(account):
+            payouts = [payout for payout in payouts if payout.ask_now]
         # Side by side: one question that is answered late, or cannot be asked, holds no other up.
         await _all_done([self._settle(payout) for payout in payouts])
         return len(payouts)

@@ -79,6 +79,10 @@ class Accounts:
         """Return the accounts that may send now."""
         return [name for name in self._standings if self.is_open(name)]
 
+    def reachable(self) -> list[AccountName]:
+        """Return the accounts whose circuit is closed, paused or not."""
+        return [name for name, one in self._standings.items() if one.cut_since is None]
+
     def statuses(self) -> Mapping[AccountName, AccountStatus]:
         """Return how each account stood when last looked at."""
         return {name: standing.status for name, standing in self._standings.items()}
