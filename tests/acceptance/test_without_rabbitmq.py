@@ -133,4 +133,4 @@ async def test_a_worker_that_takes_no_commands_is_not_ready(
 
 
 async def _keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-    assert message
+    await message.reject(requeue=True)

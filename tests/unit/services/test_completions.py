@@ -1,4 +1,15 @@
 import pytest
+from services_bed import (
+    NAME,
+    NOW,
+    Clock,
+    Port,
+    Signals,
+    completions,
+    in_doubt,
+    payout,
+    result,
+)
 
 from payouts.domain.answers import QueueTimeout, TransactionStatus
 from payouts.domain.errors import StoreRefusedError, StoreUnavailableError
@@ -14,17 +25,6 @@ from payouts.ports import (
     Returned,
 )
 from payouts.services.incidents import evidence_of, result_of
-from tests.unit.services.services_bed import (
-    NAME,
-    NOW,
-    Clock,
-    Port,
-    Signals,
-    completions,
-    in_doubt,
-    payout,
-    result,
-)
 
 QUERY_ID = OriginatorConversationId("600000_ORG-q1_one")
 

@@ -1,13 +1,13 @@
 from typing import cast
 
 import pytest
+from services_bed import NAME, Clock, Port, Signals
 
 from payouts.domain.decisions import Policies
 from payouts.domain.signals import Signal
 from payouts.ports import AccountStatus, Exposure, Gateway, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.funds import Funds
-from tests.unit.services.services_bed import NAME, Clock, Port, Signals
 
 PAUSED = AccountStatus(name=NAME, paused=True, paused_reason="the float")
 MINIMUM = 500_000

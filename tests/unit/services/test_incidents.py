@@ -2,6 +2,15 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from services_bed import (
+    Clock,
+    Port,
+    Signals,
+    completions,
+    in_doubt,
+    payout,
+    result,
+)
 
 from payouts.domain.answers import Result
 from payouts.domain.payout import State
@@ -14,15 +23,6 @@ from payouts.domain.values import (
 )
 from payouts.ports import Incident, IncidentKind
 from payouts.services.incidents import result_of
-from tests.unit.services.services_bed import (
-    Clock,
-    Port,
-    Signals,
-    completions,
-    in_doubt,
-    payout,
-    result,
-)
 
 words = st.text(max_size=20)
 results = st.builds(

@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from services_bed import NAME, OWNER, Clock, Port, Signals, relay
 
 from payouts.domain.commands import AccountRules
 from payouts.domain.payout import State
@@ -10,7 +11,6 @@ from payouts.ports import Intent, IntentOutcome, PayoutStore, Recorded
 from payouts.services.intake import Intake, Taken
 from payouts.services.lease import Lease
 from payouts.services.patience import Patience
-from tests.unit.services.services_bed import NAME, OWNER, Clock, Port, Signals, relay
 
 RULES = AccountRules(name=NAME, shortcode="600000", organisation="ORG")
 COMMAND = {"payout_id": "one", "amount": "100.00", "msisdn": "254712345678"}

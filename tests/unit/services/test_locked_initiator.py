@@ -1,6 +1,7 @@
 from typing import cast
 
 import pytest
+from services_bed import NAME, Clock, Port, Signals
 
 from payouts.domain.answers import Response
 from payouts.domain.decisions import Policies
@@ -8,7 +9,6 @@ from payouts.domain.signals import Signal
 from payouts.domain.values import AccountName
 from payouts.ports import AccountStatus, Gateway, PayoutStore
 from payouts.services.accounts import Accounts
-from tests.unit.services.services_bed import NAME, Clock, Port, Signals
 
 PAUSED = AccountStatus(name=NAME, paused=True, paused_reason="why")
 OPEN = AccountStatus(name=NAME)

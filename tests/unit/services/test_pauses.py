@@ -1,12 +1,12 @@
 from typing import cast
 
 import pytest
+from services_bed import NAME, Clock, Port, Signals
 
 from payouts.domain.code_types import Side
 from payouts.domain.signals import Signal
 from payouts.ports import AccountStatus, PayoutStore
 from payouts.services.pauses import Pauses
-from tests.unit.services.services_bed import NAME, Clock, Port, Signals
 
 PAUSED = AccountStatus(name=NAME, paused=True)
 

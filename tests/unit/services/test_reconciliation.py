@@ -3,6 +3,15 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from services_bed import (
+    NAME,
+    OWNER,
+    Clock,
+    Port,
+    Signals,
+    completions,
+    in_doubt,
+)
 
 from payouts.domain.answers import BrokerRecord, NotSent, NotSentCause, Response
 from payouts.domain.commands import AccountRules
@@ -14,15 +23,6 @@ from payouts.ports import Gateway, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.lease import Lease
 from payouts.services.reconciliation import Reconciliation
-from tests.unit.services.services_bed import (
-    NAME,
-    OWNER,
-    Clock,
-    Port,
-    Signals,
-    completions,
-    in_doubt,
-)
 
 LONG_AGO = timedelta(days=3)
 

@@ -3,16 +3,7 @@ from datetime import timedelta
 from typing import cast
 
 import pytest
-
-from payouts.domain.answers import Answer, NotSent, NotSentCause, Response
-from payouts.domain.decisions import Policies
-from payouts.domain.payout import Payout, State
-from payouts.ports import Gateway, Move, Moved, Pace, PayoutStore
-from payouts.services.accounts import Accounts
-from payouts.services.lease import Lease
-from payouts.services.patience import Patience
-from payouts.services.submission import Submission
-from tests.unit.services.services_bed import (
+from services_bed import (
     NAME,
     NOW,
     OWNER,
@@ -22,6 +13,15 @@ from tests.unit.services.services_bed import (
     payout,
     relay,
 )
+
+from payouts.domain.answers import Answer, NotSent, NotSentCause, Response
+from payouts.domain.decisions import Policies
+from payouts.domain.payout import Payout, State
+from payouts.ports import Gateway, Move, Moved, Pace, PayoutStore
+from payouts.services.accounts import Accounts
+from payouts.services.lease import Lease
+from payouts.services.patience import Patience
+from payouts.services.submission import Submission
 
 FENCED = NotSent(cause=NotSentCause.FENCED)
 BUSY = Response(code="26")

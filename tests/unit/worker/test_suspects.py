@@ -41,7 +41,7 @@ class _Store:
         self.begun: Counter[str] = Counter()
 
     async def begin_suspect(self, key: str, *, at: datetime) -> int:
-        assert at
+        assert at.tzinfo is not None
         self.begun[key] += 1
         return self.begun[key] - 1
 
