@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -54,11 +55,13 @@ def whole_record(letter: DeadLetter, *, show_numbers: bool) -> dict[str, object]
 
 def body_text(letter: DeadLetter, *, show_numbers: bool) -> str:
     """Return the body as text, cut to a bound; JSON is laid out where it can be read."""
+    if letter.fields is not None:
+        # What is nested too deeply to be laid out is told as it stands.
+        with suppress(RecursionError):
+            fields = letter.fields if show_numbers else _masked(letter.fields)
+            return json.dumps(fields, indent=2, ensure_ascii=False)
     raw = letter.body[:MAX_BODY].decode("utf-8", errors="backslashreplace")
-    if letter.fields is None:
-        return raw if show_numbers else _LOOSE.sub("****", raw)
-    fields = letter.fields if show_numbers else _masked(letter.fields)
-    return json.dumps(fields, indent=2, ensure_ascii=False)
+    return raw if show_numbers else _LOOSE.sub("****", raw)
 
 
 def _masked(fields: Mapping[str, object]) -> dict[str, object]:

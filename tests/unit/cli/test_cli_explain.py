@@ -7,8 +7,17 @@ import pytest
 
 from ops.cli.explain import MEANINGS, Surroundings, explain
 from payouts.domain.commands import AccountRules, payout_of, validate
-from payouts.domain.payout import Payout, Reason, ReasonSource, State
-from payouts.domain.values import AccountName
+from payouts.domain.payout import (
+    HELD_CONTRADICTED,
+    HELD_REPEAT,
+    HELD_RETURNED,
+    HELD_RUN,
+    Payout,
+    Reason,
+    ReasonSource,
+    State,
+)
+from payouts.domain.values import AccountName, PayoutId
 from payouts.ports import AccountStatus
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -107,3 +116,59 @@ def test_doubt_without_a_next_step_is_for_a_person() -> None:
 def test_what_has_ended_has_nothing_next(state: State) -> None:
     """An end is an end."""
     assert following(state).startswith("Nothing; it has ended.")
+
+
+def around(state: State, surroundings: Surroundings, **facts: object) -> str:
+    """Gives what happens next, given what stands around a payout."""
+    return explain(payout(state, **facts), surroundings, NOW).next
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ("held by operator jane", "`payouts release a` lets it go on."),
+        (f"{HELD_REPEAT} old-1", "`payouts release a` lets it go on."),
+        (HELD_RUN, "`payouts resume --run r-1` lets it go on."),
+        (HELD_CONTRADICTED, "may pay a second time. `payouts cancel a` ends it."),
+        (HELD_RETURNED, "That Result ends it, or has it asked about."),
+    ],
+)
+def test_each_hold_names_its_way_out(held: str, said: str) -> None:
+    """What the database would refuse is not advised."""
+    told = explain(
+        payout(State.RECEIVED, held=held, run_id="r-1", next_action_at=SOON), Surroundings(), NOW
+    )
+    assert told.next.endswith(said)
+    assert told.at is None
+
+
+def test_a_held_payout_on_its_way_says_that_nothing_more_is_sent() -> None:
+    """Its Result, or a question, goes on."""
+    for state in (State.SUBMITTING, State.ACCEPTED, State.IN_DOUBT):
+        told = following(state, held="held by operator jane", next_action_at=SOON)
+        assert told.endswith("Nothing more is sent for it: it is held (held by operator jane).")
+
+
+def test_a_paused_run_holds_what_waits() -> None:
+    """The reason and the way out are named."""
+    told = around(State.WAITING, Surroundings(run_paused="wrong file (jane)"), run_id="r-1")
+    assert told == (
+        "Nothing while its run r-1 is paused (wrong file (jane))."
+        " `payouts resume --run r-1` lets it go on."
+    )
+
+
+def test_what_a_restore_brought_back_is_asked_about_first() -> None:
+    """It may have been sent before."""
+    assert "asked first" in following(State.RECEIVED, ask_now=True, next_action_at=SOON)
+
+
+def test_what_failed_names_how_it_may_be_paid_again() -> None:
+    """By whom, where the word of one operator is not enough; or that it was done already."""
+    again = around(State.FAILED, Surroundings())
+    assert again.endswith("`payouts retry a`.")
+    eyes = around(State.FAILED, Surroundings(resolved_by="jane"))
+    assert eyes.endswith("ordered by another operator than jane (four eyes).")
+    done = around(State.FAILED, Surroundings(resolved_by="jane", later=PayoutId("a-r2")))
+    assert done.endswith("It was submitted again as a-r2.")
+    assert "retry" not in around(State.SUCCEEDED, Surroundings())
