@@ -140,17 +140,21 @@ class Completions:
             return
         if payout.ended:
             return
+        try:
+            await self.take_dropped(payout)
+        except StoreRefusedError:
+            await self.incidents.record_timeout(notice, REFUSED)
+            raise
+
+    async def take_dropped(self, payout: Payout) -> None:
+        """Note that the broker keeps no request of this open payout any more, as far as it says."""
         reason = Reason(
             source=ReasonSource.RESPONSE,
             code="queue_timeout",
             klass="ambiguous",
             description="The broker dropped the request from its queue (notifyQueueTimeout).",
         )
-        try:
-            await self._endings.doubt(payout, reason, kind="queue time-out", queued=False)
-        except StoreRefusedError:
-            await self.incidents.record_timeout(notice, REFUSED)
-            raise
+        await self._endings.doubt(payout, reason, kind="queue time-out", queued=False)
 
     async def not_found(self, payout: Payout, *, asked_at: datetime, query: Query | None) -> None:
         """Count a *not found*; two that count let the same id be sent again."""

@@ -184,6 +184,10 @@ class Reconciliation:
                 await self.completions.not_found(payout, asked_at=query.asked_at, query=query)
             elif decision is Found.UNDER_WAY:
                 await self.completions.see(payout)
+            elif payout.queued and record.queue_timeouts:
+                # The log says that what it had cached was dropped: notifyQueueTimeout got lost,
+                # or was overtaken by the Response. Until it is noted, no *not found* counts.
+                await self.completions.take_dropped(payout)
             return decision
         if isinstance(decision, Accept) and payout.conversation_id is not None:
             await self.completions.see(payout)

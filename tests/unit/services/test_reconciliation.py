@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -165,3 +166,22 @@ async def test_a_fenced_question_is_no_failure_of_the_gateway() -> None:
     for _ in range(10):
         await bed.reconciliation.accounts.heed(NAME, NotSent(cause=NotSentCause.FENCED))
     assert not bed.reconciliation.accounts.cut_off()
+
+
+@pytest.mark.parametrize(
+    ("requests", "timeouts", "noted"), [(1, 1, True), (2, 1, False), (1, 0, False)]
+)
+async def test_the_log_tells_of_a_queue_time_out_that_was_lost(
+    requests: int, timeouts: int, noted: bool
+) -> None:
+    """What the broker dropped may be asked about again, though its notice never came, or too soon.
+
+    Proved by leaving it marked as queued: no *not found* counts, and it is asked for ever.
+    """
+    codes = ["100000000"] * requests
+    bed = Bed(record=replace(logged(*codes, requests=requests), queue_timeouts=timeouts))
+    long_ago = Clock().now() - timedelta(hours=1)
+    sent = {"submitted_at": long_ago, "last_sent_at": long_ago}
+    await bed.settle(in_doubt(queued=True, conversation_id=ConversationId("AG_1"), **sent))
+    told = [call["a"] for call in bed.store.calls("note")]
+    assert [move.kind for move in told if move.queued is False] == ["queue time-out"] * noted
