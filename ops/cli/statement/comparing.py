@@ -126,7 +126,8 @@ class Comparing:
             self._tell(Kind.REPEATED, line, detail=f"as line {earlier}")
         else:
             self._findings.there.add(line.minor)
-            self._tell(Kind.MISSING_HERE, line, detail=await self._perhaps(line))
+            named = f"names {line.own_ids[-1]}" if line.own_ids else await self._perhaps(line)
+            self._tell(Kind.MISSING_HERE, line, detail=named)
 
     def _known(self, line: Line, found: Sequence[Booked]) -> None:
         booked = found[0]
