@@ -65,10 +65,14 @@ class Accounts(Session):
         """Return each account's status; accounts not seen before are added, unpaused."""
 
         def work(st: Statement) -> dict[AccountName, AccountStatus]:
+            rows: dict[AccountName, AccountRow] = {}
             for name in names:
-                if name not in st.tables.accounts:
-                    st.account(self._added(st, name))
-            return {name: _status_of(st, _row(st, name)) for name in names}
+                row = st.tables.accounts.get(name) or rows.get(name)
+                if row is None:
+                    row = self._added(st, name)
+                    st.account(row)
+                rows[name] = row
+            return {name: _status_of(st, row) for name, row in rows.items()}
 
         return await self._call("account_statuses", work)
 

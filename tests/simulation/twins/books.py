@@ -219,7 +219,10 @@ class Statement:
 
     def publish_completion_again(self, payout_id: PayoutId) -> None:
         """Have the completion event of an ended payout published once more."""
-        row = self.tables.events[self.tables.completions[payout_id]]
+        event_id = self.tables.completions.get(payout_id)
+        if event_id is None:
+            return
+        row = self.tables.events[event_id]
         self._set(
             self.tables.events, row.event_id, row._replace(published_at=None, hidden_until=None)
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from payouts.domain.errors import PayoutsError, StoreUnavailableError
+from payouts.domain.errors import StoreUnavailableError
 from payouts.domain.events import Event, event_id_for, event_of
 from payouts.domain.payout import ENDED, Payout, State
 from payouts.ports import Clock
@@ -91,7 +91,7 @@ class Session:
                 if statement.events and "event in the same commit" in self.books.without:
                     apart = statement.apart()
                 self.books.commit(statement)
-            except PayoutsError as error:
+            except Exception as error:  # noqa: BLE001 - a defect must reach the caller, not hang it.
                 refusal = error
                 far.after(random() * faults.latency_s, lambda: _fail(answer, refusal))
                 return
