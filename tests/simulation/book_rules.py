@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Final
+
 from payouts.domain.events import Event
 from payouts.domain.payout import Payout
 from payouts.ports import IncidentKind
@@ -9,6 +12,8 @@ from tests.simulation.laws import CONTENT, ENDS, LAWFUL, NOT_PAID
 from tests.simulation.memory import seconds_of
 from tests.simulation.move_rules import MoveRules
 from tests.simulation.seams import Commit
+
+_content: Final = attrgetter(*CONTENT)
 
 
 class BookRules(MoveRules):
@@ -75,7 +80,7 @@ class BookRules(MoveRules):
         now = after.state.value
         if before is None:
             self._judge_new(after)
-        elif any(getattr(before, name) != getattr(after, name) for name in CONTENT):
+        elif _content(before) != _content(after):
             self._report(2, f"the content of {payout_id} changed")
         if was in ENDS:
             self._report(5, f"{payout_id} changed after its end, by {by}")
@@ -112,7 +117,12 @@ class BookRules(MoveRules):
             self._report(2, f"{payout_id} is a second submission that nobody ordered")
         sworn_by = self._sworn.get(row.retry_of, set())
         by_word = first is not None and first.reason is not None
-        if by_word and first.reason.code == NOT_PAID and len(sworn_by) == 1 and ordered_by == sworn_by:
+        if (
+            by_word
+            and first.reason.code == NOT_PAID
+            and len(sworn_by) == 1
+            and ordered_by == sworn_by
+        ):
             self._report(4, f"{payout_id} was sworn to and ordered by one person")
         if row.retry_of in self._contradicted:
             self._report(4, f"{payout_id} is a second submission of what a Result contradicts")

@@ -13,7 +13,7 @@ import random
 from asyncio import events
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._draw = draw.random
         self._virtual_s = 0.0
-        self._timers: list[tuple[float, int, events.TimerHandle]] = []
+        self._timers: list[tuple[float, int, events.Handle]] = []
         self._count = 0
         self._most_steps = most_steps
         self.steps = 0
@@ -114,16 +114,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """Have a callback run at an instant."""
-        timer = events.TimerHandle(when, callback, args, self, context)
-        self._count += 1
-        heapq.heappush(self._timers, (when, self._count, timer))
-        return timer
+        timer = events.Handle(callback, args, self, context)
+        self._count = count = self._count + 1
+        heapq.heappush(self._timers, (when, count, timer))
+        return cast("events.TimerHandle", timer)  # Nobody asks it when; making one is dear.
 
     def call_later(
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """Have a callback run after a delay."""
-        return self.call_at(self._virtual_s + delay, callback, *args, context=context)
+        timer = events.Handle(callback, args, self, context)
+        self._count = count = self._count + 1
+        heapq.heappush(self._timers, (self._virtual_s + delay, count, timer))
+        return cast("events.TimerHandle", timer)
 
     def create_task(
         self,
@@ -188,30 +191,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return False
 
     def _run_once(self) -> None:
-        todo = self._todo
-        draw = self._draw
-        get = _PROCESS
+        """Run all that can run at this instant, in a drawn order, then let time go on."""
+        todo, draw = self._todo, self._draw
         while todo:
-            count = len(todo)
-            if count > 1:
-                index = int(draw() * count)
-                handle = todo[index]
-                last = todo.pop()
-                if index < count - 1:
-                    todo[index] = last
-            else:
-                handle = todo.pop()
-            if handle._cancelled:  # type: ignore[attr-defined]
+            index = int(draw() * len(todo))
+            handle = todo[index]
+            last = todo.pop()
+            if last is not handle:
+                todo[index] = last
+            if handle._cancelled or not self._may_run(handle):  # type: ignore[attr-defined]
                 continue
-            owner = handle._context.get(get)  # type: ignore[attr-defined]
-            if owner is not None:
-                if owner.fuse is not None and not owner.dead and not owner.frozen:
-                    owner.burn()
-                if owner.dead:
-                    continue
-                if owner.frozen:
-                    owner.parked.append(handle)
-                    continue
             self.steps += 1
             if self.steps > self._most_steps:
                 raise StuckError(f"{self.steps} steps by {self._virtual_s:.1f} s")
@@ -222,24 +211,32 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 return
         self._advance()
 
+    @staticmethod
+    def _may_run(handle: events.Handle) -> bool:
+        """Tell whether a step's process lives and is not frozen; its fuse burns by each step."""
+        owner = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
+        if owner is None:
+            return True
+        if owner.fuse is not None and not owner.dead and not owner.frozen:
+            owner.burn()
+        if owner.frozen and not owner.dead:
+            owner.parked.append(handle)
+            return False
+        return not owner.dead
+
     def _advance(self) -> None:
         """Jump to the next timer, and take all that are due at that instant."""
-        timers = self._timers
+        timers, todo = self._timers, self._todo
         while timers:
             when, _, timer = heapq.heappop(timers)
             if timer._cancelled:  # type: ignore[attr-defined]
                 continue
             self._virtual_s = max(self._virtual_s, when)
-            self._todo.append(timer)
+            todo.append(timer)
             while timers and timers[0][0] <= self._virtual_s:
-                timer = heapq.heappop(timers)[2]
-                if not timer._cancelled:  # type: ignore[attr-defined]
-                    self._todo.append(timer)
+                todo.append(heapq.heappop(timers)[2])
             return
         raise StuckError(f"nothing is left to do at {self._virtual_s:.1f} s, but somebody waits")
-
-    def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
-        """Leave a cancelled timer in the heap; it is skipped when its time comes."""
 
     def _write_to_self(self) -> None:
         """Nobody sleeps here, so that nobody has to be woken."""

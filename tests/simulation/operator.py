@@ -76,9 +76,8 @@ class Operator:
         truth = world.auditor.truth
         says_paid = self._draw.random() < 0.5
         is_true = truth.paid(own_id) if says_paid else world.may_be_called_unpaid(own_id)
-        if not is_true:
-            if row.state.value != "in_doubt" or self._draw.random() < 0.7:
-                return
+        if not is_true and (row.state.value != "in_doubt" or self._draw.random() < 0.7):
+            return
         order = self._order("seen in the portal" if says_paid else "not in the statement")
         world.auditor.sworn(row.payout_id, order.operator, true=is_true)
         if says_paid:

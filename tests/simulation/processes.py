@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self, cast
@@ -48,7 +49,7 @@ class Silence:
 class FreePace:
     """A pace without a limit that now and then lets others go first."""
 
-    async def turn(self, account: AccountName) -> None:
+    async def turn(self, account: AccountName) -> None:  # noqa: ARG002 - all are free
         """Return at once, but not in the same step."""
         await asyncio.sleep(0)
 
@@ -192,10 +193,8 @@ class WorkerProcess:
 
     async def run(self) -> None:
         """Work until told to stop, then drain; a process that cannot begin ends."""
-        try:
+        with suppress(PayoutsError):  # It exits with 1; whoever supervises it starts another.
             await self._work()
-        except PayoutsError:
-            pass  # It exits with 1, and whoever supervises it starts another.
         self.around.ended()
 
     async def _work(self) -> None:

@@ -116,7 +116,7 @@ def scenario_of(seed: int, size: Size) -> Scenario:
         kinds=kinds,
         callback_servers=draw.choice([1, 1, 2]),
         busy_s=draw.uniform(5.0, 12.0),
-        stretch=draw.uniform(2.0, 6.0),
+        stretch=draw.uniform(2.0, 8.0),
         settings=_settings(draw, ambiguous),
         two_accounts=draw.random() < 0.25,
         skews_s=[draw.uniform(-widest, widest) for _ in range(16)],
