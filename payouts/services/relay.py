@@ -18,10 +18,13 @@ from payouts.ports import Clock, EventPublisher, Outbox, Telemetry
 
 HIDDEN_S: Final = 30.0
 OVERLOOKED_AFTER_S: Final = 5.0
+AWAY_AFTER: Final = 10
 
 
 class Relay:
     """Publishes every event at least once, always with the same id (design.md §2, 6).
+
+    While RabbitMQ is away, one event a sweep is tried; the others are neither claimed nor told.
 
     Args:
         limit: how many events may be in hand at once; what is offered beyond stays in the
@@ -47,11 +50,18 @@ class Relay:
         self._limit = limit
         self._keep_unroutable = keep_unroutable
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = 0  # In a row; one event that a queue refuses is not RabbitMQ away.
+
+    @property
+    def _away(self) -> bool:
+        return self._failures >= AWAY_AFTER
 
     def offer(self, event: Event | None) -> None:
         """Publish a durable event soon; never waits, never raises."""
-        if event is None or len(self._tasks) >= self._limit:
-            return
+        if event is not None and not self._away and len(self._tasks) < self._limit:
+            self._begin(event)
+
+    def _begin(self, event: Event) -> None:
         task = asyncio.create_task(self._publish(event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -59,13 +69,14 @@ class Relay:
     async def sweep(self) -> int:
         """Offer events that have been overlooked, as many as may be in hand; return how many."""
         now = self._clock.now()
+        free = max(0, self._limit - len(self._tasks))
         events = await self._outbox.claim_unpublished(
             older_than=now - timedelta(seconds=OVERLOOKED_AFTER_S),
             until=now + timedelta(seconds=HIDDEN_S),
-            limit=max(0, self._limit - len(self._tasks)),
+            limit=min(1, free) if self._away else free,
         )
         for event in events:
-            self.offer(event)
+            self._begin(event)
         return len(events)
 
     async def drain(self) -> None:
@@ -77,6 +88,7 @@ class Relay:
         try:
             await self._publisher.publish(event)
         except UnroutableError:
+            self._failures = 0
             self._telemetry.emit(
                 Signal.EVENT_UNROUTABLE,
                 event_id=event.event_id,
@@ -86,11 +98,13 @@ class Relay:
             if self._keep_unroutable:
                 return
         except BrokerUnavailableError:
+            self._failures += 1
             self._telemetry.emit(
                 Signal.EVENT_POSTPONED, event_id=event.event_id, payout_id=event.subject
             )
             return
         else:
+            self._failures = 0
             self._telemetry.emit(
                 Signal.EVENT_PUBLISHED,
                 event_id=event.event_id,

@@ -11,7 +11,7 @@ from typing import assert_never
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt
 from tenacity import wait_random_exponential as wait_growing
 
-from payouts.domain.answers import Answer, NotSent, OutcomeUnknown, Response
+from payouts.domain.answers import Answer, NotSent, NotSentCause, OutcomeUnknown, Response
 from payouts.domain.code_types import CodeClass, Side
 from payouts.domain.codes import lookup
 from payouts.domain.decisions import (
@@ -136,7 +136,7 @@ class Submission:
             late = not sending.left_once and self._is_late(payout)
             return mine and not late and not self.accounts.is_paused(payout.account) and may_send()
 
-        answer = await self._send(payout, still_may, sending)
+        answer = await self._hold_back(payout) or await self._send(payout, still_may, sending)
         at = self.clock.now()
         kind, code = name_of(answer)
         self.telemetry.emit(
@@ -164,6 +164,20 @@ class Submission:
         # First, so that an account is paused before its refused payouts are seen at rest.
         await self.accounts.heed(payout.account, answer)
         await self._write_down(payout, move)
+
+    async def _hold_back(self, payout: Payout) -> NotSent | None:
+        """Look once more whether a later submission is stopped by what the first one's Result says.
+
+        It may have waited for its turn meanwhile. What is held rests until a person decides.
+        """
+        if payout.retry_of is None:
+            return None
+        standing = await self.patience.until_durable(
+            "look at a second submission", lambda: self.store.find(payout.payout_id)
+        )
+        if standing is not None and standing.held is None:
+            return None
+        return NotSent(cause=NotSentCause.FENCED, description="It is held; it was not sent.")
 
     def _is_late(self, payout: Payout) -> bool:
         """Tell whether its `not_after` has passed before its first submission began."""

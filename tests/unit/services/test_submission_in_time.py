@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -17,6 +18,7 @@ from services_bed import (
 from payouts.domain.answers import Answer, NotSent, NotSentCause, Response
 from payouts.domain.decisions import Policies
 from payouts.domain.payout import Payout, State
+from payouts.domain.values import PayoutId
 from payouts.ports import Gateway, Move, Moved, Pace, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.lease import Lease
@@ -124,3 +126,26 @@ async def test_what_was_sent_in_an_earlier_attempt_does_not_expire() -> None:
     before = NOW - timedelta(seconds=60)
     late = payout(not_after=before, submitted_at=before, attempts=2)
     assert await bed.submit(late) is State.ACCEPTED
+
+
+@pytest.mark.parametrize(("held", "sent"), [(None, 1), ("contradicted", 0)])
+async def test_a_later_submission_that_was_held_meanwhile_is_not_sent(
+    held: str | None, sent: int
+) -> None:
+    """A contradiction that came while it waited for its turn still stops it.
+
+    Proved by looking at the claim only: it was paid a second time.
+    """
+    bed = Bed(Response(code="0"))
+    second = payout("one-r2", retry_of=PayoutId("one"))
+    bed.store.answers["find"] = replace(second, held=held)
+    state = await bed.submit(second)
+    assert bed.gateway.sent == sent
+    assert state is (State.ACCEPTED if sent else State.WAITING)
+
+
+async def test_a_first_submission_costs_no_further_look() -> None:
+    """Only what a person has had sent again is looked at once more."""
+    bed = Bed(Response(code="0"))
+    await bed.submit(payout())
+    assert "find" not in bed.store.names
