@@ -26,6 +26,7 @@ from payouts.runtime import (
 )
 from payouts.services.sweeps import Sweep, SweepLoops
 from payouts.settings import CallbackSettings
+from payouts.storage.clock import LOOK_EVERY_S, BooksClock
 from payouts.storage.store import PostgresStore
 from payouts.telemetry import AdminServer, open_telemetry
 
@@ -50,7 +51,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
     Raises:
         TopologyError: RabbitMQ has something declared differently, seen at the start or later.
     """
-    clock = SystemClock()
+    clock = BooksClock(SystemClock())
     telemetry, metrics = open_telemetry(settings, MODULE)
     topology = Topology(prefix=settings.prefix)
     tls = tls_of(settings)
@@ -64,8 +65,13 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         publisher = ConfirmedPublisher(connection)
         stack.push_async_callback(publisher.close)
         store = await stack.enter_async_context(_store(settings, clock))
+        await clock.look(store.database)
         parts = Parts(settings, store, AmqpEventPublisher(publisher, topology), clock, telemetry)
-        sweeps = [*parts.sweeps.all(), Sweep(name="topology", rest_s=1.0, run=declaring.look)]
+        sweeps = [
+            *parts.sweeps.all(),
+            Sweep(name="topology", rest_s=1.0, run=declaring.look),
+            Sweep(name="clock", rest_s=LOOK_EVERY_S, run=lambda: clock.look(store.database)),
+        ]
         loops = await stack.enter_async_context(SweepLoops(sweeps, clock, telemetry, system_jitter))
         runner = runner_of(
             parts.handlers, telemetry, prefix=settings.callback_path, drain_s=settings.drain_s
@@ -100,7 +106,7 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         raise declaring.problem
 
 
-def _store(settings: CallbackSettings, clock: SystemClock) -> PostgresStore:
+def _store(settings: CallbackSettings, clock: BooksClock) -> PostgresStore:
     return PostgresStore(
         settings.database_url.get_secret_value(),
         clock,

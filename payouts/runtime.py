@@ -26,6 +26,11 @@ _LOOK_EVERY_S: Final = 0.2
 S = TypeVar("S")
 
 
+# A worker that slept must not believe that its lease still holds: Linux stops its monotonic clock
+# while the machine is suspended, but not this one.
+_GOES_ON: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 class SystemClock:
     """The real time."""
 
@@ -34,8 +39,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds that only grow."""
-        return time.monotonic()
+        """Return seconds that only grow, also while the machine sleeps (where it can tell)."""
+        return time.monotonic() if _GOES_ON is None else time.clock_gettime(_GOES_ON)
 
     async def sleep(self, seconds: float) -> None:
         """Let others run for this long."""

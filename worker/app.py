@@ -15,10 +15,11 @@ from payouts.messaging.delivery import Delivery
 from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher, DeadLetters
 from payouts.messaging.topology import Topology
 from payouts.mpesa.client import SoapGateway
-from payouts.ports import Telemetry
+from payouts.ports import Clock, Telemetry
 from payouts.runtime import SystemClock, admin_port, run_until_signal, system_jitter
 from payouts.services.sweeps import Sweep, SweepLoops
 from payouts.settings import WorkerSettings
+from payouts.storage.clock import LOOK_EVERY_S, BooksClock
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from payouts.telemetry import AdminServer, open_telemetry
@@ -84,6 +85,11 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         sweeps = [
             *_sweeps(settings, parts, adapters, consumers),
             Sweep(name="gauges", rest_s=5.0, run=gauges.measure),
+            Sweep(
+                name="clock",
+                rest_s=LOOK_EVERY_S,
+                run=lambda: adapters.clock.look(adapters.store.database),
+            ),
         ]
         loops = await stack.enter_async_context(
             SweepLoops(sweeps, adapters.clock, telemetry, system_jitter)
@@ -132,7 +138,7 @@ async def _adapters(
     telemetry: Telemetry,
 ) -> Adapters:
     """Open the database, the gateway and the pace; the stack closes them."""
-    clock = SystemClock()
+    clock = BooksClock(SystemClock())
     store = await stack.enter_async_context(
         PostgresStore(
             settings.database_url.get_secret_value(),
@@ -142,6 +148,7 @@ async def _adapters(
             repeat_window_s=settings.repeat_window_s,
         )
     )
+    await clock.look(store.database)
     rates = {name: one.tps for name, one in settings.accounts.items()}
     return Adapters(
         store=store,
@@ -154,7 +161,7 @@ async def _adapters(
     )
 
 
-def _gateway(settings: WorkerSettings, clock: SystemClock) -> SoapGateway:
+def _gateway(settings: WorkerSettings, clock: Clock) -> SoapGateway:
     return SoapGateway(
         gateway_accounts(settings),
         timeouts=timeouts_of(settings),

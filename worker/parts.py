@@ -10,7 +10,7 @@ from payouts.domain.commands import AccountRules
 from payouts.domain.values import AccountName
 from payouts.messaging.publisher import AmqpEventPublisher, DeadLetters
 from payouts.mpesa.client import SoapGateway
-from payouts.ports import Clock, Telemetry
+from payouts.ports import Telemetry
 from payouts.runtime import system_jitter
 from payouts.services.accounts import Accounts
 from payouts.services.completion import Completions
@@ -23,6 +23,7 @@ from payouts.services.relay import Relay
 from payouts.services.submission import Submission
 from payouts.services.upkeep import Upkeep
 from payouts.settings import WorkerSettings
+from payouts.storage.clock import BooksClock
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from worker.commands import CommandHandler
@@ -39,7 +40,7 @@ class Adapters:
     pace: PostgresPace
     events: AmqpEventPublisher
     dead_letters: DeadLetters
-    clock: Clock
+    clock: BooksClock
     telemetry: Telemetry
 
 

@@ -42,6 +42,7 @@ class Birth:
         record: the file in which a death at a point leaves a line.
         log: where it writes what it says.
         hurried: whether the waits that no setting shortens are shortened.
+        jumps: of its wall clock: so many seconds after the start it is so many seconds off.
     """
 
     process: Process
@@ -51,6 +52,7 @@ class Birth:
     armed: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     hurried: bool = True
+    jumps: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(slots=True)
@@ -251,10 +253,13 @@ def _live(birth: Birth) -> int:
     record = os.open(birth.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     from tests.faults.haste import hurry  # noqa: PLC0415 - imported already, by the server only
     from tests.faults.mortal import make_mortal  # noqa: PLC0415 - as above
+    from tests.faults.skew import skew  # noqa: PLC0415 - as above
 
     process = Process(birth.process)
     if birth.hurried:
         hurry()
+    if birth.jumps:
+        skew(birth.jumps)
     make_mortal(process, birth.armed, record=record, seed=birth.seed)
     return _deployables()[process]()
 
@@ -275,6 +280,7 @@ def serve() -> None:
 
     import tests.faults.haste  # noqa: PLC0415
     import tests.faults.mortal  # noqa: F401, PLC0415
+    import tests.faults.skew  # noqa: F401, PLC0415
     from payouts.storage.migrate import head  # noqa: PLC0415
 
     _deployables()

@@ -98,14 +98,21 @@ async def callback_server_wakes(stage: Stage, payouts: int) -> None:
         await end([sleeper, worker])
 
 
-async def born(stage: Stage, process: Process, settings: Mapping[str, str] | None = None) -> Child:
-    """Start a process that nobody keeps alive."""
+async def born(
+    stage: Stage,
+    process: Process,
+    settings: Mapping[str, str] | None = None,
+    *,
+    jumps: tuple[tuple[float, float], ...] = (),
+) -> Child:
+    """Start a process that nobody keeps alive; its clock may jump."""
     return await stage.arena.nursery.fork(
         Birth(
             process=process,
             environ={**stage.environ, **(settings or {})},
             record=str(stage.folder / "deaths"),
             log=str(stage.folder / f"{process}-apart.log"),
+            jumps=jumps,
         )
     )
 
