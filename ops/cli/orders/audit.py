@@ -27,17 +27,20 @@ Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=MAX_LINES))]
 Before = Annotated[int | None, Parameter(validator=Number(gte=1))]
 
 
-async def list_lines(*, limit: Limit = 50, before: Before = None, json: bool = False) -> Exit:
+async def list_lines(
+    *, about: str | None = None, limit: Limit = 50, before: Before = None, json: bool = False
+) -> Exit:
     """Print orders, newest first: when, who, what, about what, and why.
 
     Args:
+        about: Only orders about this payout, run, account or dead letter.
         limit: How many at most.
         before: Only lines with a smaller number, such as the last one of the page before.
         json: Write a JSON array.
     """
     settings = DatabaseSettings.load(os.environ)
     async with open_books(settings.database_url) as books:
-        found = await books.orders.audit_lines(before=before, limit=limit)
+        found = await _lines(books, about, before=before, limit=limit)
     screen = Screen()
     if json:
         screen.json([audit_record(one) for one in found])
@@ -46,6 +49,16 @@ async def list_lines(*, limit: Limit = 50, before: Before = None, json: bool = F
     if len(found) == limit:
         screen.say(f"There may be more: --before {found[-1].number}.")
     return Exit.DONE
+
+
+async def _lines(
+    books: Books, about: str | None, *, before: int | None, limit: int
+) -> Sequence[AuditEntry]:
+    if about is None:
+        return await books.orders.audit_lines(before=before, limit=limit)
+    found = await books.oversight.orders_about([about])
+    older = [one for one in found if before is None or one.number < before]
+    return older[::-1][:limit]
 
 
 async def verify(*, head: str | None = None, json: bool = False) -> Exit:

@@ -1,32 +1,26 @@
-"""What these tests share: `payouts` as a process, and a worker of the test's own behind it."""
+"""What these tests share: a worker of the test's own, and looks past the product."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import aio_pika
 import asyncpg
 
-from ops.cli.app import main
 from payouts.domain.commands import AccountRules, payout_of, validate
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import AccountName, TransactionId, WorkerId
 from payouts.ports import Completion, Intent, Move
 from payouts.runtime import SystemClock
 from payouts.storage.store import PostgresStore
+from tests.command_line import payouts
 
-ROOT = Path(__file__).parents[3]
 RULES = AccountRules(name=AccountName("default"), shortcode="600000", organisation="ORG")
 RECEIVER = "254712345678"
 PAID = Reason(source=ReasonSource.RESULT, code="0", klass="completed", description="Completed.")
@@ -42,78 +36,6 @@ LOST = Reason(source=ReasonSource.LOCAL, code="timeout", klass="ambiguous", desc
 # How jane signs an order; and how she does where count and sum would be asked.
 WHY = ("--reason", "asked by payroll", "--operator", "jane")
 YES = (*WHY, "--yes")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """How a command ended and what it said."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """Gives stdout as the one JSON document that it must be."""
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        """Gives the documents that an order tells, one per payout."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-async def payouts(*arguments: str, environ: Mapping[str, str]) -> Ran:
-    """Runs `payouts` in this process, with just these settings; nobody is at its keyboard.
-
-    No number of a receiver may stand in what it says. One at a time: streams and environment
-    are the process's.
-    """
-    return _checked(await asyncio.to_thread(_run, arguments, environ))
-
-
-def _run(arguments: Sequence[str], environ: Mapping[str, str]) -> Ran:
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.dict(os.environ, environ),
-        mock.patch.object(sys, "stdin", io.StringIO()),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        for name in [one for one in os.environ if one.startswith("PAYOUTS_")]:
-            if name not in environ:
-                del os.environ[name]
-        status = main(arguments)
-    return Ran(status=status, out=out.getvalue(), err=err.getvalue())
-
-
-async def payouts_apart(*arguments: str, environ: Mapping[str, str]) -> Ran:
-    """Runs `payouts` as a process of its own, beside what the test does."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ops.cli",
-        *arguments,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return _checked(Ran(status=process.returncode or 0, out=out.decode(), err=err.decode()))
-
-
-def _checked(ran: Ran) -> Ran:
-    assert "712345" not in ran.out + ran.err, ran
-    assert "Traceback" not in ran.err, ran.err
-    return ran
 
 
 class Worker:

@@ -7,7 +7,7 @@ from typing import Any
 
 import aio_pika
 import pytest
-from cli_bed import RECEIVER, Ran, commands_in_queue, left_in_queue, payouts
+from cli_bed import RECEIVER, commands_in_queue, left_in_queue
 
 from payouts.domain.values import AccountName
 from payouts.messaging import (
@@ -19,6 +19,7 @@ from payouts.messaging import (
     Source,
     Topology,
 )
+from tests.command_line import Ran, payouts
 
 pytestmark = pytest.mark.servers
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from cli_bed import LOST, RECEIVER, Worker, payouts
+from cli_bed import LOST, RECEIVER, Worker
 
 from payouts.domain.payout import State
 from payouts.storage.migrate import head
+from tests.command_line import payouts
 
 pytestmark = pytest.mark.servers
 

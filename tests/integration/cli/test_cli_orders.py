@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from cli_bed import LOST, RECEIVER, WHY, YES, Worker, audit_of, connected, payouts
+from cli_bed import LOST, RECEIVER, WHY, YES, Worker, audit_of, connected
 
 from payouts.domain.payout import State
+from tests.command_line import payouts
 
 pytestmark = pytest.mark.servers
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cli_bed import LOST, WHY, YES, Worker, connected, payouts
+from cli_bed import LOST, WHY, YES, Worker, connected
 
 from payouts.domain.payout import State
+from tests.command_line import payouts
 
 pytestmark = pytest.mark.servers
 
@@ -21,6 +22,8 @@ async def test_the_audit_is_listed_and_verified(worker: Worker, environ: dict[st
     assert "--before 2" in listed.err
     page = await payouts("audit", "list", "--before", "2", "--json", environ=environ)
     assert [line["number"] for line in page.json] == [1]
+    about = await payouts("audit", "list", "--about", "a-1", "--json", environ=environ)
+    assert [(line["number"], line["subject"]) for line in about.json] == [(2, "a-1")]
     head = (await payouts("audit", "verify", environ=environ)).out.strip()
     await payouts("pause", "default", *WHY, environ={**environ, "PAYOUTS_SHORTCODE": "600000"})
     kept = await payouts("audit", "verify", "--head", head, "--json", environ=environ)

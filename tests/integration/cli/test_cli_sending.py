@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_bed import Ran, Worker, commands_in_queue, left_in_queue, payouts, payouts_apart
+from cli_bed import Worker, commands_in_queue, left_in_queue
+
+from tests.command_line import Ran, payouts, payouts_apart
 
 pytestmark = pytest.mark.servers
 

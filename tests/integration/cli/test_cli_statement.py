@@ -12,9 +12,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from cli_bed import LOST, Ran, Worker, payouts
+from cli_bed import LOST, Worker
 
 from payouts.domain.payout import State
+from tests.command_line import Ran, payouts
 from tests.statements import Entry, Statement, of_ledger
 
 pytestmark = pytest.mark.servers

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from cli_bed import payouts_apart
 
 from tests.acceptance.world import World, running_world
+from tests.command_line import payouts_apart
 from tests.statements import Statement, ledger_at, of_ledger
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]

@@ -96,4 +96,4 @@ async def test_repeats_are_found_by_receiver_amount_and_time(
     await bed.accepted("failed")
     await bed.store.complete(completion("failed", to=State.FAILED))
     again = await oversight.repeats(wanted, since=like.created_at)
-    assert again["new"].payout_id == "paid"
+    assert again[PayoutId("new")].payout_id == "paid"

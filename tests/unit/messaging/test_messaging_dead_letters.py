@@ -47,7 +47,7 @@ def test_what_the_worker_put_aside_tells_why_where_and_when() -> None:
 def test_what_rabbitmq_gave_up_is_poison_and_tells_its_queue() -> None:
     """Its own headers say from which queue and when."""
     death = {"queue": "payouts.commands.bonus", "reason": "delivery_limit", "time": AT}
-    headers = {"x-death": [death], "x-first-death-queue": "payouts.commands.bonus"}
+    headers: dict[str, Any] = {"x-death": [death], "x-first-death-queue": death["queue"]}
     letter = read(**headers)
     assert (letter.reason, letter.account, letter.at) == ("poison", "bonus", AT)
 
