@@ -108,8 +108,25 @@ _UP = (
     CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit FOR EACH STATEMENT
         EXECUTE FUNCTION payouts_refuse('the audit is only added to')
     """,
+    "CREATE INDEX audit_restored_idx ON audit (number) WHERE action = 'restored'",
+    """
+    CREATE FUNCTION accounts_ask_first() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        NEW.ask_first_until := coalesce(NEW.ask_first_until, (
+            SELECT CAST(details ->> 'new ones until' AS timestamptz) FROM audit
+            WHERE action = 'restored' ORDER BY number DESC LIMIT 1
+        ));
+        RETURN NEW;
+    END $$
+    """,
+    """
+    CREATE TRIGGER accounts_ask_first BEFORE INSERT ON accounts FOR EACH ROW
+        EXECUTE FUNCTION accounts_ask_first()
+    """,
 )
 _DOWN = (
+    "DROP TRIGGER accounts_ask_first ON accounts",
+    "DROP FUNCTION accounts_ask_first()",
     "DROP TABLE audit",
     "DROP TABLE suspects",
     "DROP TABLE paused_runs",

@@ -37,6 +37,7 @@ PURPOSES: Final[Mapping[str, str]] = {
     "incidents_payout_idx": "the incidents of a payout",
     "incidents_unmatched_idx": "a Result that came before its payout was there",
     "audit_subject_idx": "who ordered what about a payout",
+    "audit_restored_idx": "an account that is new after a restore",
     "workers_living_idx": "who is still alive",
 }
 

@@ -20,12 +20,11 @@ _SELECT: Final = text(
     f"SELECT {_STATUS} FROM accounts a"  # noqa: S608
     " WHERE a.name = ANY(CAST(:names AS text[]))"
 )
-# A restored database may not know of an account that has paid since: it is asked about first, too.
+# A restored database may not know of an account that has paid since. However it is added, the
+# trigger `accounts_ask_first` has it asked about first; found by its worker, it rests as well.
 _ADD: Final = text("""
-INSERT INTO accounts (name, paused, paused_reason, paused_at, ask_first_until)
-SELECT n.name, r.until IS NOT NULL,
-    CASE WHEN r.until IS NOT NULL THEN 'the database was restored: ' || r.reason END,
-    CASE WHEN r.until IS NOT NULL THEN r.at END, r.until
+INSERT INTO accounts (name, paused, paused_reason, paused_at)
+SELECT n.name, r.at IS NOT NULL, 'the database was restored: ' || r.reason, r.at
 FROM unnest(CAST(:names AS text[])) AS n(name)
 LEFT JOIN (
     SELECT at, reason, CAST(details ->> 'new ones until' AS timestamptz) AS until

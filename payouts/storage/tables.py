@@ -369,4 +369,6 @@ AUDIT: Final = Table(
     CheckConstraint("operator <> '' AND reason <> ''", name="audit_names_somebody"),
     # `payouts show`: who ordered what about a payout.
     Index("audit_subject_idx", "subject"),
+    # An account that is new after a restore.
+    Index("audit_restored_idx", "number", postgresql_where=text("action = 'restored'")),
 )

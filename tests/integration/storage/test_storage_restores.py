@@ -6,7 +6,7 @@ import pytest
 from storage_bed import ACCOUNT, NOW, Bed, move, open_bed, own_id, payout, received, seconds
 
 from payouts.domain.payout import HELD_RETURNED, State
-from payouts.domain.values import PayoutId, WorkerId
+from payouts.domain.values import AccountName, PayoutId, WorkerId
 from payouts.ports import Incident, IncidentKind, Intent, Order
 from payouts.storage.orders import PostgresOrders
 
@@ -102,7 +102,7 @@ async def test_an_account_that_is_new_to_a_restored_database_is_asked_about_firs
 ) -> None:
     """The dump may be older than the account; it may have paid since.
 
-    Proved by adding it as any other: its commands are sent at once, and what expired ends.
+    Proved by dropping the trigger `accounts_ask_first`: its commands are sent at once.
     """
     now = datetime.now(UTC)
     order = Order(operator="jane", reason="disk lost", at=now)
@@ -112,6 +112,9 @@ async def test_an_account_that_is_new_to_a_restored_database_is_asked_about_firs
 
     assert standing.paused
     await orders.set_account_paused(ACCOUNT, paused=False, order=order)
+    await orders.set_account_paused(AccountName("second"), paused=False, order=order)
+    second = await bed.intend(payout("b", account="second", created_at=now, claimed_at=now))
+    assert (second.state, second.ask_now) == (State.RECEIVED, True)
     new = await bed.intend(payout("new", created_at=now, claimed_at=now))
     assert (new.state, new.ask_now) == (State.RECEIVED, True)
 

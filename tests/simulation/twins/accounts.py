@@ -77,15 +77,14 @@ class Accounts(Session):
         return await self._call("account_statuses", work)
 
     def _added(self, st: Statement, name: AccountName) -> AccountRow:
-        """Return a new account's row; one that restored books do not know is asked about first."""
-        order = next((one for one in reversed(st.tables.audit) if one.action == "restored"), None)
-        until = None if order is None else datetime.fromisoformat(order.details[UNTIL])
-        if order is None or until is None or until <= self._far.now():
-            return AccountRow(name)
+        """Return a new account's row; one that restored books do not know rests as well."""
+        row = _row(st, name)
+        until = row.ask_first_until
+        if until is None or until <= self._far.now():
+            return row
+        order = next(one for one in reversed(st.tables.audit) if one.action == "restored")
         reason = f"the database was restored: {order.reason}"
-        return AccountRow(
-            name, paused=True, paused_reason=reason, paused_at=order.at, ask_first_until=until
-        )
+        return row._replace(paused=True, paused_reason=reason, paused_at=order.at)
 
     async def count_refusal(
         self, name: AccountName, *, limit: int, reason: str, at: datetime
@@ -186,7 +185,14 @@ def set_paused(
 
 
 def _row(st: Statement, name: AccountName) -> AccountRow:
-    return st.tables.accounts.get(name) or AccountRow(name)
+    """Return an account's row; a new one is asked about first if the books were restored."""
+    row = st.tables.accounts.get(name)
+    if row is not None:
+        return row
+    order = next((one for one in reversed(st.tables.audit) if one.action == "restored"), None)
+    if order is None or "new account asks first" in st.without:
+        return AccountRow(name)
+    return AccountRow(name, ask_first_until=datetime.fromisoformat(order.details[UNTIL]))
 
 
 def _status_of(st: Statement, row: AccountRow) -> AccountStatus:

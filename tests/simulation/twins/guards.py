@@ -19,6 +19,7 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "insert held": "an intent that looks like a repeat is sent all the same",
         "unmatched held": "an intent whose Result has come already is sent all the same",
         "insert ask first": "after a restore a new intent is sent without asking first",
+        "new account asks first": "trigger accounts_ask_first",
         "begins unsent": "check payouts_begins_unsent",
         # Transitions and ends.
         "move sources": "a move looks at its attempt only, not at the state",
