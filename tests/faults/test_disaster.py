@@ -256,7 +256,8 @@ async def test_an_older_dump_pays_nobody_twice_and_loses_nobody(
 
     The gateway that forgets has no log that can be asked either, only its core. Each payout is
     paid once, ends, and has the completion event that it had before. Proved by leaving out
-    `payouts db restored`: with a gateway that forgets, payouts are paid twice.
+    `payouts db restored`: the gateway that forgets pays what was new after the dump, and what
+    was retried after it, twice.
     """
     callbacks = {"resends": 6, "resend_delay_s": 0.5}
     silent = {"PAYOUTS_QUERY_URL": ""} if forgets else {}
