@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from payouts.domain.events import rejection_of
+from payouts.domain.events import Event, rejection_of
 from payouts.domain.payout import ENDED, TRANSITIONS, Payout, State
 from payouts.domain.values import (
     AccountName,
@@ -77,8 +77,8 @@ class Scribe:
 
     def hear(self, outcome: object) -> None:
         """Learn the events that were handed out, so that they can be marked."""
-        events = outcome if isinstance(outcome, Sequence) else [getattr(outcome, "event", None)]
-        self._events += [one.event_id for one in events if hasattr(one, "event_id")]
+        events = outcome if isinstance(outcome, list) else [getattr(outcome, "event", None)]
+        self._events += [one.event_id for one in events if isinstance(one, Event)]
 
     def _makers(self) -> list[Callable[[], Call]]:
         often = [self._intent, self._move, self._move, self._claim_due]

@@ -12,7 +12,7 @@ from tests.conformance.scripts import Call, Scribe
 from tests.conformance.stores import NOON, Bed, open_bed
 
 pytestmark = pytest.mark.servers
-SCRIPTS = 12
+SCRIPTS = 8
 CALLS = 80
 
 
