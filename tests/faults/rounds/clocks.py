@@ -19,6 +19,7 @@ HOURS_S: Final = 3 * 3600.0
 HIDDEN_S: Final = 1.5
 GRACE_S: Final = 3.0
 STAYS_S: Final = 4.0
+STAYS_SHORT_S: Final = 1.5
 HIDING: Final = "25472{:07}"
 LOSING: Final = "25473{:07}"
 SCRIPT: Final = json.dumps(
@@ -42,8 +43,6 @@ SCRIPT: Final = json.dumps(
     }
 )
 SETTINGS: Final = {"PAYOUTS_NOT_FOUND_GRACE_S": str(GRACE_S)}
-AHEAD: Final = ((1.0, HOURS_S), (1.0 + STAYS_S, -HOURS_S), (1.0 + 2 * STAYS_S, 0.0))
-BEHIND: Final = ((1.0, -HOURS_S), (1.0 + STAYS_S, HOURS_S), (1.0 + 2 * STAYS_S, 0.0))
 
 
 async def clocks(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
@@ -53,15 +52,16 @@ async def clocks(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
         arena, order, form, script=SCRIPT, workers=1, callback_servers=1, settings=SETTINGS
     ) as stage:
         for _ in range(times):
-            await _jump(stage, order.payouts // times)
+            await _jump(stage, order.payouts // times, STAYS_SHORT_S if form.short else STAYS_S)
         return await stage.judged()
 
 
-async def _jump(stage: Stage, payouts: int) -> None:
+async def _jump(stage: Stage, payouts: int, stays_s: float) -> None:
+    ahead, behind = jumps(HOURS_S, stays_s), jumps(-HOURS_S, stays_s)
     wrong = [
-        await born(stage, Process.WORKER, jumps=AHEAD),
-        await born(stage, Process.WORKER, jumps=BEHIND),
-        await born(stage, Process.CALLBACK_SERVER, APART, jumps=AHEAD),
+        await born(stage, Process.WORKER, jumps=ahead),
+        await born(stage, Process.WORKER, jumps=behind),
+        await born(stage, Process.CALLBACK_SERVER, APART, jumps=ahead),
     ]
     stage.faults["clock jumps"] += sum(len(child.birth.jumps) for child in wrong)
     try:
@@ -71,7 +71,12 @@ async def _jump(stage: Stage, payouts: int) -> None:
             *stage.commands(payouts // 4, receiver=LOSING),
         ]
         stage.draws.shuffle(commands)
-        await stage.feed(commands, over_s=2 * STAYS_S)
+        await stage.feed(commands, over_s=2 * stays_s)
         await stage.recovered("clocks right again")
     finally:
         await end(wrong)
+
+
+def jumps(first_s: float, stays_s: float) -> tuple[tuple[float, float], ...]:
+    """Give a clock that jumps so far, then as far to the other side, and is right in the end."""
+    return (0.5, first_s), (0.5 + stays_s, -first_s), (0.5 + 2 * stays_s, 0.0)

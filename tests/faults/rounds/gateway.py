@@ -6,6 +6,7 @@ of each payout: `2547KK……` meets fault number KK.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -241,14 +242,16 @@ async def _send_away(arena: Arena, seconds: float) -> None:
 
 def _mixed(stage: Stage, count: int, rate: float, names: Sequence[str]) -> list[Published]:
     """Make commands of which a share meets faults, each of the names as often as any other."""
+    turn = itertools.cycle(names)
     commands = []
-    for place in range(count):
+    for _ in range(count):
         if stage.draws.random() >= rate:
             commands += stage.commands(1)
             continue
-        fault = FAULTS[names[place % len(names)]]
+        fault = FAULTS[next(turn)]
         stage.faults[f"gateway {fault.name}"] += 1
-        commands += stage.commands(1, fault.may, receiver=f"2547{NUMBERS[fault.name]}{{:06}}")
+        receiver = f"2547{NUMBERS[fault.name]}{{:06}}"
+        commands += stage.commands(1, fault.may, receiver=receiver)
     return commands
 
 

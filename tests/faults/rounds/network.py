@@ -39,7 +39,7 @@ LASTS_S: Final = (0.5, 3.0)
 # Longer than every time-out of the product but AMQP's heartbeat.
 LASTS_LONG_S: Final = 18.0
 LONG_SHARE: Final = 0.1
-LASTS_SHORT_S: Final = 0.5
+LASTS_SHORT_S: Final = 0.3
 
 
 async def network(arena: Arena, order: Order, form: Form = LONG) -> Outcome:

@@ -15,6 +15,7 @@ from tests.faults.killing import Order, Outcome
 from tests.faults.rounds.stage import LONG, Form, Stage, chosen, staged
 
 LOAD_S: Final = 4.0
+LOAD_SHORT_S: Final = 1.5
 # Longer than a statement, a confirm and a lease may take, and than a circuit's first rest.
 AWAY_S: Final = 20.0
 AWAY_SHORT_S: Final = 2.0
@@ -85,7 +86,8 @@ async def servers(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
         steps = chosen(stage, FAULTS)
         for step in steps:
             stage.faults[step] += 1
-            async with stage.under_load(order.payouts // len(steps), over_s=LOAD_S):
+            over_s = LOAD_SHORT_S if form.short else LOAD_S
+            async with stage.under_load(order.payouts // len(steps), over_s=over_s):
                 await stage.under_way()
                 await FAULTS[step](stage)
             await stage.recovered(step)
