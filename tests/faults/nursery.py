@@ -279,7 +279,7 @@ def serve() -> None:
     import uvloop  # noqa: F401, PLC0415 - the deployables import it late
 
     import tests.faults.haste  # noqa: PLC0415
-    import tests.faults.mortal  # noqa: F401, PLC0415
+    import tests.faults.mortal  # noqa: PLC0415
     import tests.faults.skew  # noqa: F401, PLC0415
     from payouts.storage.migrate import head  # noqa: PLC0415
 
