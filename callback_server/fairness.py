@@ -1,48 +1,74 @@
-"""Turns for work that is scarce: in the order of arrival within a source, in rotation between."""
+"""Turns for what is scarce: within a source by arrival, between sources in rotation."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Rotation(Generic[T]):
+    """Holds what waits: however much waits of one source, the next of another is second in line."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, deque[T]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything waits."""
+        return bool(self._lines)
+
+    def push(self, source: str, item: T) -> None:
+        """Put something behind the others of its source."""
+        self._lines.setdefault(source, deque()).append(item)
+
+    def pop(self) -> T:
+        """Return the next of the next source, which then is behind all others."""
+        source, line = self._lines.popitem(last=False)
+        item = line.popleft()
+        if line:
+            self._lines[source] = line
+        return item
 
 
 class FairShare:
     """Lets `limit` of those who wait go on at a time, source by source.
 
-    However many wait from one source, the next one of another source is second in line.
-
     Args:
         limit: how many may work at a time.
-        rest: whether a turn ends only when the event loop has looked at everything else once;
-            for work that keeps the loop from its other tasks.
+        rest: for how many times its own time a turn keeps others waiting after its end; for
+            work that keeps the event loop from everything else.
     """
 
-    def __init__(self, limit: int, *, rest: bool = False) -> None:
+    def __init__(self, limit: int, *, rest: float = 0.0) -> None:
         self._free = limit
         self._rest = rest
-        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: Rotation[asyncio.Future[None]] = Rotation()
 
     @asynccontextmanager
     async def turn(self, source: str) -> AsyncIterator[None]:
         """Hold one turn of this source."""
-        if self._free and not self._lines:
+        if self._free and not self._waiting:
             self._free -= 1
         else:
             await self._wait(source)
+        began = time.monotonic()
         try:
             yield
         finally:
             if self._rest:
-                asyncio.get_running_loop().call_soon(self._pass_on)
+                rest_s = self._rest * (time.monotonic() - began)
+                asyncio.get_running_loop().call_later(rest_s, self._pass_on)
             else:
                 self._pass_on()
 
     async def _wait(self, source: str) -> None:
         called = asyncio.get_running_loop().create_future()
-        line = self._lines.setdefault(source, deque())
-        line.append(called)
+        self._waiting.push(source, called)
         try:
             await called
         except asyncio.CancelledError:
@@ -51,12 +77,9 @@ class FairShare:
             raise
 
     def _pass_on(self) -> None:
-        """Give a turn to the first of the next source, or keep it free."""
-        while self._lines:
-            source, line = self._lines.popitem(last=False)
-            called = line.popleft()
-            if line:
-                self._lines[source] = line  # Behind all other sources.
+        """Give a turn to the next one, or keep it free."""
+        while self._waiting:
+            called = self._waiting.pop()
             if not called.done():
                 called.set_result(None)
                 return

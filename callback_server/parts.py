@@ -22,6 +22,7 @@ from payouts.services.upkeep import Upkeep
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore
 
+PARSING_REST: Final = 2.0  # Large bodies get a third of the time; real Results are small.
 TAKEN_AT_ONCE: Final = 200  # More would only wait at the database, in nobody's order.
 
 
@@ -65,7 +66,7 @@ class Parts:
             telemetry=telemetry,
             bodies=Bodies(within_s=settings.callback_request_timeout_s),
             visitors=self.visitors,
-            parsing=FairShare(1, rest=True),
+            parsing=FairShare(1, rest=PARSING_REST),
             taking=FairShare(TAKEN_AT_ONCE),
         )
         upkeep = Upkeep(

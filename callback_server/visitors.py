@@ -14,6 +14,7 @@ from payouts.ports import Telemetry
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 LOOK_AGAIN_S: Final = 0.05
+SETTLED_S: Final = 5.0
 
 
 class Phase(Enum):
@@ -44,8 +45,10 @@ class Visitors:
     """Keeps connections within `limit`, so that no source can take the room of the others.
 
     When all room is taken, the source with the most connections loses the one that has waited
-    longest, be it the newcomer's own source. Whoever has a whole request in hand stays. A head
-    that does not arrive in time, or is too large, ends its connection.
+    longest. Where that is the newcomer's own source, the newcomer is refused instead as long as
+    nobody of it has waited for SETTLED_S: refusing is cheap, and keeps the line at the door
+    short. Whoever has a whole request in hand stays. A head that does not arrive in time, or is
+    too large, ends its connection.
 
     Args:
         limit: the most connections at a time.
@@ -58,6 +61,8 @@ class Visitors:
         self._telemetry = telemetry
         self._waiting: dict[str, OrderedDict[Visitor, float]] = {}
         self._counts: dict[str, int] = {}
+        self._sizes: dict[int, dict[str, None]] = {}
+        self._most = 0
         self._known: dict[object, Visitor] = {}
         self._total = 0
 
@@ -68,11 +73,10 @@ class Visitors:
     def enter(self, source: str, drop: Callable[[], None]) -> Visitor | None:
         """Let a connection in, dropping another one if need be; None where nobody can leave."""
         if self._total >= self.limit and not self.make_room(source):
-            self._tell("full")
+            self._tell("refused")
             return None
         visitor = Visitor(source, drop)
-        self._counts[source] = self._counts.get(source, 0) + 1
-        self._total += 1
+        self._count(source, 1)
         self._wait(visitor)
         self._arm(visitor)
         return visitor
@@ -89,10 +93,7 @@ class Visitors:
             return
         visitor.inside = False
         self._unwait(visitor)
-        self._total -= 1
-        self._counts[visitor.source] -= 1
-        if not self._counts[visitor.source]:
-            del self._counts[visitor.source]
+        self._count(visitor.source, -1)
 
     def heard(self, visitor: Visitor, size: int) -> None:
         """Note that bytes came."""
@@ -143,19 +144,47 @@ class Visitors:
             visitor.phase = Phase.BODY
 
     def make_room(self, source: str = "") -> bool:
-        """Drop the one who waits longest of the greediest source; False where nobody waits.
+        """Drop the one who waits longest of the greediest source; False where nobody is dropped.
 
         Args:
-            source: that of the newcomer, who counts as if let in.
+            source: that of the newcomer.
         """
-        greed = {one: self._counts[one] + (one == source) for one in self._waiting}
-        most = max(greed.values(), default=0)
-        if not greed or self._counts.get(source, 0) + (source not in greed) > most:
-            return False  # Nobody waits, or the newcomer's source has its share in hand.
-        lines = [self._waiting[one] for one, count in greed.items() if count == most]
-        line = min(lines, key=lambda line: next(iter(line.values())))
-        self._drop(next(iter(line)), "crowded")
+        if source in self._counts and self._counts[source] >= self._most:
+            return self._drop_settled(source)
+        for size in range(self._most, 0, -1):
+            for one in self._sizes.get(size, ()):  # The one that has been so large for longest.
+                if one in self._waiting:
+                    self._drop(next(iter(self._waiting[one])), "crowded")
+                    return True
+        return False
+
+    def _drop_settled(self, source: str) -> bool:
+        line = self._waiting.get(source)
+        if line is None:
+            return False  # All that it has is in hand: it has had its share.
+        visitor, since = next(iter(line.items()))
+        if asyncio.get_running_loop().time() - since < SETTLED_S:
+            return False
+        self._drop(visitor, "crowded")
         return True
+
+    def _count(self, source: str, change: int) -> None:
+        """Keep how many each source has, and which sources have so many."""
+        before = self._counts.pop(source, 0)
+        now = before + change
+        self._total += change
+        if before:
+            peers = self._sizes[before]
+            del peers[source]
+            if not peers:
+                del self._sizes[before]
+        if now:
+            self._counts[source] = now
+            self._sizes.setdefault(now, {})[source] = None
+        if now > self._most:
+            self._most = now
+        elif self._most not in self._sizes:
+            self._most -= 1
 
     def _wait(self, visitor: Visitor) -> None:
         line = self._waiting.setdefault(visitor.source, OrderedDict())

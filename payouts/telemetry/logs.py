@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
@@ -24,6 +25,13 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
 # The AMQP library logs each attempt to reconnect as an error, and whole messages; what matters
 # of both is told by signals and by readiness.
 SILENCED: Final = ("aiormq", "aio_pika")
+# Whoever reaches the callback server's port can cause these, as many as they like.
+BY_STRANGERS: Final = (
+    Signal.RESULT_REFUSED,
+    Signal.CALLBACK_DENIED,
+    Signal.CALLBACK_DROPPED,
+)
+LINES_PER_S: Final = 10
 
 
 def open_log(stream: TextIO, *, form: str, level: str, **bound: object) -> FilteringBoundLogger:
@@ -60,12 +68,21 @@ def open_log(stream: TextIO, *, form: str, level: str, **bound: object) -> Filte
 class SignalLog:
     """Writes signals as log lines: the signal's name, its level, its documented fields.
 
-    A field that the list of signals does not name is left out, and named as undocumented.
+    A field that the list of signals does not name is left out, and named as undocumented. Of
+    signals that strangers can cause, so many a second are written; the next line tells how many
+    were left out.
     """
 
-    def __init__(self, logger: FilteringBoundLogger, *, level: str) -> None:
+    def __init__(
+        self,
+        logger: FilteringBoundLogger,
+        *,
+        level: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._logger = logger
         self._level = LEVELS[level]
+        self._samples = {signal: _Sample(clock) for signal in BY_STRANGERS}
 
     def wants(self, signal: Signal) -> bool:
         """Tell whether this signal is loud enough."""
@@ -74,10 +91,36 @@ class SignalLog:
     def receive(self, signal: Signal, fields: Mapping[str, object]) -> None:
         """Write one line."""
         facts = SIGNALS[signal]
+        sample = self._samples.get(signal)
+        if sample is not None and not sample.takes():
+            return
         told = {name: fields[name] for name in facts.fields if name in fields}
         if len(told) < len(fields):
             told["undocumented"] = sorted(fields.keys() - set(facts.fields))
+        if sample is not None and sample.left_out:
+            told["left_out"], sample.left_out = sample.left_out, 0
         self._logger.log(LEVELS[facts.level.value], signal.value, **told)
+
+
+class _Sample:
+    """Lets the first few of each second through and counts the others."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = -1
+        self._taken = 0
+        self.left_out = 0
+
+    def takes(self) -> bool:
+        """Tell whether this one is written."""
+        second = int(self._clock())
+        if second != self._second:
+            self._second, self._taken = second, 0
+        self._taken += 1
+        if self._taken <= LINES_PER_S:
+            return True
+        self.left_out += 1
+        return False
 
 
 def capture_stdlib(logger: FilteringBoundLogger, *, level: str) -> None:

@@ -74,7 +74,8 @@ def _fuzz(target: Target, seconds: int) -> Session:
     with log.open("wb") as out:
         subprocess.run(  # noqa: S603 - our own module
             [
-                sys.executable, "-m", "tests.fuzz.guided", target.name, str(grown), str(seeds),
+                sys.executable, "-m", "tests.fuzz.guided", target.name, str(artifacts),
+                str(grown), str(seeds),
                 f"-max_total_time={seconds}", f"-max_len={target.most}", "-print_final_stats=1",
                 f"-rss_limit_mb={MEMORY_MIB}", "-timeout=20", "-len_control=0",
                 f"-artifact_prefix={artifacts}/",

@@ -70,6 +70,15 @@ class FixedClock:
         """Return it."""
         return datetime(2026, 11, 30, tzinfo=UTC)
 
+    def monotonic(self) -> float:
+        """Return it in seconds."""
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run; no time passes."""
+        del seconds
+        await asyncio.sleep(0)
+
 
 class Listening(logging.Handler):
     """Hears what is logged, and what signals say; remembers the first thing that is wrong."""

@@ -36,3 +36,23 @@ def test_only_the_networks_are_admitted(
 def test_without_networks_everybody_is_admitted() -> None:
     """The allow-list is a setting; an empty one is off."""
     assert AllowList(networks=[]).admits("8.8.8.8", None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "group"),
+    [
+        ("196.201.214.7", None, "196.201.214.7"),
+        ("2001:db8::1:2", None, "2001:db8::/64"),
+        ("2001:db8::ffff:1", None, "2001:db8::/64"),
+        ("8.8.8.8", None, "strangers"),
+        ("9.9.9.9", None, "strangers"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "196.201.214.7", "196.201.214.7"),
+        (None, None, "nowhere"),
+    ],
+)
+def test_sources_are_counted_by_who_they_are(
+    peer: str | None, forwarded: str | None, group: str
+) -> None:
+    """A subscriber's whole network is one source, and all who may not call are one together."""
+    assert ALLOW.group(peer, forwarded) == group

@@ -7,6 +7,7 @@ import pytest
 
 from payouts.domain.signals import Signal
 from payouts.telemetry import capture_stdlib, open_log, open_telemetry
+from payouts.telemetry.logs import SignalLog
 from payouts.telemetry.masking import HIDDEN, mask, mask_text
 
 
@@ -143,3 +144,21 @@ def test_a_process_opens_its_telemetry_in_one_step(
     line = json.loads(err)
     assert (line["event"], line["process"], line["owner"]) == ("lease.lost", "worker", 3)
     assert metrics.collectors.get_sample_value("payouts_leases_lost_total") == 1
+
+
+def test_what_strangers_can_cause_fills_no_log() -> None:
+    """Ten lines a second are written of each such signal; the next one tells what was left out.
+
+    Proved by writing all of them.
+    """
+    stream, now = io.StringIO(), [100.0]
+    log = SignalLog(open_log(stream, form="json", level="info"), level="info", clock=lambda: now[0])
+    for _ in range(50):
+        log.receive(Signal.CALLBACK_DROPPED, {"reason": "late"})
+        log.receive(Signal.STORE_AWAY, {"doing": "work"})
+    now[0] = 101.5
+    log.receive(Signal.CALLBACK_DROPPED, {"reason": "late"})
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    dropped = [line for line in lines if line["event"] == "callback.dropped"]
+    assert len(lines) - len(dropped) == 50
+    assert [line.get("left_out") for line in dropped] == [None] * 10 + [40]
