@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.text import Text
 
@@ -46,6 +46,7 @@ async def accounts(*, json: bool = False) -> Exit:
         totals = await books.oversight.open_by_account()
         wanted = sorted({*names, *(total.account for total in totals)})
         found = await books.statuses(wanted)
+        now = books.clock.now()
     standings = [
         Standing(
             status=found[name],
@@ -58,7 +59,6 @@ async def accounts(*, json: bool = False) -> Exit:
     if json:
         screen.json([_record(one) for one in standings])
         return Exit.DONE
-    now = datetime.now(UTC)
     columns = ("account", "sends", "open", "refusals in a row", "pace", "utility balance", "why")
     screen.show(
         table(

@@ -13,10 +13,11 @@ from payouts.domain.values import AccountName, PayoutId
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.publisher import CommandPublisher, ConfirmedPublisher
 from payouts.messaging.topology import Topology
-from payouts.ports import AccountStatus, Orders
+from payouts.ports import AccountStatus, Clock, Orders
 from payouts.runtime import SystemClock
 from payouts.settings import DeadLetterOrderSettings, DeadLetterSettings, SendSettings
 from payouts.storage.accounts import Accounts
+from payouts.storage.clock import BooksClock
 from payouts.storage.engine import Database, create_engine
 from payouts.storage.migrate import check_schema
 from payouts.storage.orders import PostgresOrders
@@ -32,8 +33,9 @@ _POOL = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """The database as the command line sees it."""
+    """The database as the command line sees it, and the time of day as it has it."""
 
+    clock: Clock
     reader: PayoutsReader
     oversight: Oversight
     accounts: Accounts
@@ -61,8 +63,11 @@ async def open_books(url: SecretStr) -> AsyncIterator[Books]:
     )
     try:
         await check_schema(database.engine)
-        context = Context(database=database, clock=SystemClock())
+        clock = BooksClock(SystemClock())
+        await clock.look(database)
+        context = Context(database=database, clock=clock)
         yield Books(
+            clock=clock,
             reader=PayoutsReader(database.engine),
             oversight=Oversight(database.engine),
             accounts=Accounts(context),

@@ -77,10 +77,12 @@ async def list_payouts(
         filters: Which payouts to print.
         json: Write a JSON array.
     """
-    now = datetime.now(UTC)
-    listing = (filters or Filters()).listing(now)
+    wanted = filters or Filters()
+    wanted.listing(datetime.now(UTC))  # A mistyped age is told before anything connects.
     settings = DatabaseSettings.load(os.environ)
     async with open_books(settings.database_url) as books:
+        now = books.clock.now()
+        listing = wanted.listing(now)
         found = await books.reader.list_payouts(listing)
     screen = Screen()
     if json:

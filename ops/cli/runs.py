@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from ops.cli.exits import CommandError, Exit
 from ops.cli.links import open_books
@@ -28,10 +27,11 @@ async def show_run(run_id: str, /, *, json: bool = False) -> Exit:
         summary = await books.reader.run_summary(RunId(run_id))
         paused = (await books.orders.paused_runs()).get(RunId(run_id))
         held = await books.oversight.held_in(RunId(run_id))
+        now = books.clock.now()
     if summary is None:
         halted = f" It is paused: {paused}." if paused is not None else ""
         raise CommandError(f"No payout belongs to the run {run_id}.{halted}")
-    screen, now = Screen(), datetime.now(UTC)
+    screen = Screen()
     if json:
         screen.json({**run_record(summary, now), **_stops_record(paused, held)})
         return Exit.DONE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from rich.table import Table
 from rich.text import Text
@@ -85,7 +84,7 @@ async def _story(books: Books, payout_id: PayoutId) -> Story:
     around = await _surroundings(books, payout, submissions, orders)
     return Story(
         payout=payout,
-        explanation=explain(payout, around, datetime.now(UTC)),
+        explanation=explain(payout, around, books.clock.now()),
         timeline=await books.reader.timeline(payout_id),
         queries=await books.reader.queries(payout_id),
         incidents=await books.reader.incidents(payout_id),

@@ -248,7 +248,7 @@ async def test_what_one_operator_declares_unpaid_another_one_pays_again(
         assert len(gateway.of("eyes")) == 1
         assert await ordered(scene, "retry", "eyes", operator="amina") == {"eyes": True}
         second = await world.ended("eyes-r2")
-        assert second["type"] == "payout.succeeded"
+        assert (second["type"], second["retryof"]) == ("payout.succeeded", "eyes")
         assert (await world.ended("eyes"))["type"] == "payout.failed"
         assert {one.originator for one in gateway.of("eyes")} == {
             "600000_ORG_eyes",

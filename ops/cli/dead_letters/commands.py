@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from ops.cli.dead_letters.choice import MAX_LOOKED_AT, Filters, Look, chosen
 from ops.cli.dead_letters.showing import letter_record, whole_record
 from ops.cli.exits import CommandError, Exit
-from ops.cli.links import open_books, open_broker
+from ops.cli.links import Books, open_books, open_broker
 from ops.cli.orders.commands import Signed
-from ops.cli.orders.signature import Signature
+from ops.cli.orders.signature import Sign, Signature
 from ops.cli.orders.sums import Sums
 from ops.cli.screen import Screen, table
 from ops.cli.words import count, hide_numbers, plural
@@ -25,7 +25,7 @@ from payouts.messaging.dead_letter_queue import (
     OpenedDeadLetters,
     opened_dead_letters,
 )
-from payouts.ports import Action, Order, Orders
+from payouts.ports import Action
 from payouts.settings import DeadLetterOrderSettings, DeadLetterSettings
 
 Filtered = Annotated[Filters | None, Parameter(name="*")]
@@ -183,7 +183,7 @@ class _Working:
     async def run(self, look: Look, *, yes: bool) -> Exit:
         self._signature.check()
         settings = DeadLetterOrderSettings.load(os.environ)
-        order = self._signature.order(settings.operator)
+        sign = self._signature.signed(settings.operator)
         async with (
             open_books(settings.database_url) as books,
             open_broker(settings) as broker,
@@ -198,7 +198,7 @@ class _Working:
             if not self._agreed(survey, yes=yes):
                 self._screen.say("Nothing was done.")
                 return Exit.FAILED
-            await self._work(books.orders, opened, order, survey)
+            await self._work(books, opened, sign, survey)
         missing = survey.letters.total()
         if missing:
             self._screen.say(f"{plural(missing, 'dead letter')} had gone in the meantime.")
@@ -214,18 +214,18 @@ class _Working:
         return self._screen.confirm(f"{verb} {survey}?", yes=yes)
 
     async def _work(
-        self, orders: Orders, opened: OpenedDeadLetters, order: Order, survey: _Survey
+        self, books: Books, opened: OpenedDeadLetters, sign: Sign, survey: _Survey
     ) -> None:
         """Go through the queue once more; a letter that was not shown is left alone."""
         async for letter in opened.letters(at_most=MAX_LOOKED_AT):
             if survey.letters[letter.digest]:
                 survey.letters[letter.digest] -= 1
-                self._tell(letter, await self._act(orders, opened, letter, order))
+                self._tell(letter, await self._act(books, opened, letter, sign))
                 if not survey.letters.total():
                     return
 
     async def _act(
-        self, orders: Orders, opened: OpenedDeadLetters, letter: DeadLetter, order: Order
+        self, books: Books, opened: OpenedDeadLetters, letter: DeadLetter, sign: Sign
     ) -> str | None:
         """Write the audit's line, then act; return why nothing was done, if nothing was."""
         account = letter.account or self._account
@@ -237,7 +237,8 @@ class _Working:
             "account": account or "",
         }
         details = {name: value for name, value in details.items() if value}
-        await orders.note_order(self._action, letter.digest, order, details)
+        order = sign(books.clock.now())
+        await books.orders.note_order(self._action, letter.digest, order, details)
         if not self._replays or account is None:
             await opened.discard(letter)
             return None

@@ -77,16 +77,16 @@ async def _ask(targets: tuple[str, ...], question: Question, *, json: bool) -> E
         raise UsageError("--reason must say why.")
     selection = _selection(targets, question)
     signature = Signature(reason=question.reason, operator=question.operator, json=json)
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Ask about",
             done="to be asked about",
             fits=_may_be_asked,
-            carry=lambda one: books.orders.ask_now(one, order),
+            carry=lambda one: desk.books.orders.ask_now(one, desk.order()),
             asks=False,
             outlook=_OUTLOOK,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=True, json=json)
+        return await carry_out(Screen(), desk.books, errand, selection, yes=True, json=json)
 
 
 def _statement(targets: tuple[str, ...]) -> Path | None:

@@ -15,7 +15,7 @@ from ops.cli.exits import Exit, UsageError
 from ops.cli.links import Books, open_books
 from ops.cli.orders.carrying import Errand, carry_out
 from ops.cli.orders.selection import by_id, by_id_or_run
-from ops.cli.orders.signature import Signature
+from ops.cli.orders.signature import Sign, Signature
 from ops.cli.screen import Screen
 from payouts.domain.payout import ENDED, OPEN, Payout, State
 from payouts.ports import Order
@@ -30,18 +30,34 @@ RECEIPT = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _PROOF = ("--reason", "--evidence")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Where orders are given: the books, and who gives them."""
+
+    books: Books
+    sign: Sign
+    settings: OrderSettings
+
+    def order(self) -> Order:
+        """Return the head of an order that is given now, by the database's time of day.
+
+        A machine whose clock is ahead must not take a fresh send for an old one.
+        """
+        return self.sign(self.books.clock.now())
+
+
 @asynccontextmanager
-async def ordering(signature: Signature) -> AsyncIterator[tuple[Books, Order, OrderSettings]]:
-    """Give the books and the head of an order; nobody's order opens nothing.
+async def ordering(signature: Signature) -> AsyncIterator[Desk]:
+    """Give the books and who signs; nobody's order opens nothing.
 
     Raises:
         UsageError: nobody is named, or no reason is given.
     """
     signature.check()
     settings = OrderSettings.load(os.environ)
-    order = signature.order(settings.operator)
+    sign = signature.signed(settings.operator)
     async with open_books(settings.database_url) as books:
-        yield books, order, settings
+        yield Desk(books=books, sign=sign, settings=settings)
 
 
 async def retry(*payout_ids: str, signature: Signed, yes: bool = False) -> Exit:
@@ -56,15 +72,17 @@ async def retry(*payout_ids: str, signature: Signed, yes: bool = False) -> Exit:
         yes: Do not ask.
     """
     selection = by_id(payout_ids)
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Pay again",
             done="submitted again",
             fits=lambda payout: payout.state is State.FAILED,
-            carry=lambda one: books.orders.retry(one, order),
+            carry=lambda one: desk.books.orders.retry(one, desk.order()),
             asks=True,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=yes, json=signature.json)
+        return await carry_out(
+            Screen(), desk.books, errand, selection, yes=yes, json=signature.json
+        )
 
 
 async def cancel(
@@ -81,15 +99,17 @@ async def cancel(
         yes: Do not ask.
     """
     selection = by_id_or_run(payout_ids, run, Listing(states=UNSENT))
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Cancel",
             done="cancelled",
             fits=lambda payout: payout.state in UNSENT,
-            carry=lambda one: books.orders.cancel(one, order),
+            carry=lambda one: desk.books.orders.cancel(one, desk.order()),
             asks=True,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=yes, json=signature.json)
+        return await carry_out(
+            Screen(), desk.books, errand, selection, yes=yes, json=signature.json
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,24 +174,24 @@ async def resolve(
     receipt = (verdict or Verdict()).receipt()
     signature = Signature(reason=testimony.reason, operator=testimony.operator, json=testimony.json)
     json = testimony.json
-    async with ordering(signature) as (books, order, settings):
-        orders = books.orders
+    async with ordering(signature) as desk:
+        orders = desk.books.orders
         errand = Errand(
             verb=f"Declare as paid with receipt {receipt}" if receipt else "Declare as not paid",
             done="succeeded" if receipt else "failed",
             fits=lambda payout: payout.state is State.IN_DOUBT,
             carry=(
-                (lambda one: orders.resolve_paid(one, receipt, order))
+                (lambda one: orders.resolve_paid(one, receipt, desk.order()))
                 if receipt
                 else (
                     lambda one: orders.resolve_not_paid(
-                        one, order, settled_s=settings.resolve_after_s
+                        one, desk.order(), settled_s=desk.settings.resolve_after_s
                     )
                 )
             ),
             asks=True,
         )
-        return await carry_out(Screen(), books, errand, by_id([payout_id]), yes=yes, json=json)
+        return await carry_out(Screen(), desk.books, errand, by_id([payout_id]), yes=yes, json=json)
 
 
 async def hold(*payout_ids: str, run: str | None = None, signature: Signed) -> Exit:
@@ -186,15 +206,17 @@ async def hold(*payout_ids: str, run: str | None = None, signature: Signed) -> E
         signature: Who orders it, and why.
     """
     selection = by_id_or_run(payout_ids, run, Listing(states=OPEN))
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Hold",
             done="held",
             fits=lambda payout: not payout.ended and payout.held is None,
-            carry=lambda one: books.orders.hold(one, order),
+            carry=lambda one: desk.books.orders.hold(one, desk.order()),
             asks=False,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=True, json=signature.json)
+        return await carry_out(
+            Screen(), desk.books, errand, selection, yes=True, json=signature.json
+        )
 
 
 async def release(
@@ -209,15 +231,17 @@ async def release(
         yes: Do not ask.
     """
     selection = by_id_or_run(payout_ids, run, Listing(states=OPEN, held=True))
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Release",
             done="released",
             fits=_is_held,
-            carry=lambda one: books.orders.release(one, order),
+            carry=lambda one: desk.books.orders.release(one, desk.order()),
             asks=True,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=yes, json=signature.json)
+        return await carry_out(
+            Screen(), desk.books, errand, selection, yes=yes, json=signature.json
+        )
 
 
 async def republish(*payout_ids: str, run: str | None = None, signature: Signed) -> Exit:
@@ -232,15 +256,17 @@ async def republish(*payout_ids: str, run: str | None = None, signature: Signed)
         signature: Who orders it, and why.
     """
     selection = by_id_or_run(payout_ids, run, Listing(states=ENDED))
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
         errand = Errand(
             verb="Publish again the events of",
             done="to be published again",
             fits=lambda payout: payout.ended,
-            carry=lambda one: books.orders.republish(one, order),
+            carry=lambda one: desk.books.orders.republish(one, desk.order()),
             asks=False,
         )
-        return await carry_out(Screen(), books, errand, selection, yes=True, json=signature.json)
+        return await carry_out(
+            Screen(), desk.books, errand, selection, yes=True, json=signature.json
+        )
 
 
 def _is_held(payout: Payout) -> bool:

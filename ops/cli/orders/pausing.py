@@ -89,12 +89,13 @@ async def _set(
     else:
         raise UsageError("Name an account, or a run with --run.")
     screen = Screen()
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
+        books = desk.books
         await subject.must_be_known(books, paused=paused)
         if not paused and not await _agreed(screen, books, subject, yes=yes):
             screen.say("Nothing was changed.")
             return Exit.FAILED
-        record = await subject.set(books, order, paused=paused)
+        record = await subject.set(books, desk.order(), paused=paused)
     if signature.json:
         screen.json(record)
     else:

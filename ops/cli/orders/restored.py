@@ -40,7 +40,8 @@ async def restored(*, signature: Signed, ask_first: str = "1d", yes: bool = Fals
         raise UsageError("--ask-first must be a length of time such as 12h or 3d.")
     screen = Screen()
     names = configured_accounts()
-    async with ordering(signature) as (books, order, _):
+    async with ordering(signature) as desk:
+        books = desk.books
         told = f"Pause all accounts and ask about {await _open_sum(books)}"
         if yes:
             screen.say(f"{told}.")
@@ -49,7 +50,7 @@ async def restored(*, signature: Signed, ask_first: str = "1d", yes: bool = Fals
             return Exit.FAILED
         # An account that the dump does not know yet must be paused as well.
         await books.statuses(names)
-        asked = await books.orders.restored(order, ask_first_s=ask_first_s)
+        asked = await books.orders.restored(desk.order(), ask_first_s=ask_first_s)
     if signature.json:
         screen.json({"asked_about": asked, "accounts": sorted(names)})
     else:

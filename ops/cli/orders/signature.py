@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from ops.cli.exits import UsageError
@@ -13,6 +14,8 @@ from payouts.ports import Order
 
 MAX_OPERATOR: Final = 64
 MAX_REASON: Final = 1000
+
+Sign = Callable[[datetime], Order]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,8 @@ class Signature:
         """Raise UsageError unless it says why."""
         reason_of("--reason", self.reason)
 
-    def order(self, configured: str) -> Order:
-        """Return the order's head.
+    def signed(self, configured: str) -> Sign:
+        """Return how to sign an order given at some instant; each payout's has its own.
 
         Args:
             configured: PAYOUTS_OPERATOR, or empty.
@@ -42,11 +45,9 @@ class Signature:
         Raises:
             UsageError: nobody is named, or no reason is given.
         """
-        return Order(
-            operator=operator_of(self.operator, configured),
-            reason=reason_of("--reason", self.reason),
-            at=datetime.now(UTC),
-        )
+        operator = operator_of(self.operator, configured)
+        reason = reason_of("--reason", self.reason)
+        return lambda at: Order(operator=operator, reason=reason, at=at)
 
 
 def operator_of(given: str | None, configured: str) -> str:

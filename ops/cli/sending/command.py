@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -230,7 +230,7 @@ def _lookup(books: Books, days: int) -> Lookup | None:
     """Return how to look for payouts of the last days; None: it is switched off."""
     if not days:
         return None
-    since = datetime.now(UTC) - timedelta(days=days)
+    since = books.clock.now() - timedelta(days=days)
 
     async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
         return await books.oversight.repeats(wanted, since=since)

@@ -1,11 +1,12 @@
 """Orders by command, on the real database: carried out or refused, asked, told, audited."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli_bed import LOST, RECEIVER, WHY, YES, Worker, audit_of, connected
 
 from payouts.domain.payout import State
+from payouts.runtime import SystemClock
 from tests.command_line import payouts
 
 pytestmark = pytest.mark.servers
@@ -188,6 +189,22 @@ async def test_resolve_needs_doubt_evidence_and_time(
     twice = await payouts("resolve", "a-3", "--paid", "SKU7X1", *evidence, environ=environ)
     assert twice.status == 1
     assert "belongs to payout a-2" in twice.out
+
+
+async def test_a_machine_that_is_ahead_takes_no_fresh_send_for_an_old_one(
+    worker: Worker, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of day of an order is the database's. Proved by never asking the database for it."""
+    await worker.answered(await worker.submitting("a-1"), State.IN_DOUBT, LOST)
+    ahead = timedelta(hours=3)
+    monkeypatch.setattr(SystemClock, "now", lambda _: datetime.now(UTC) + ahead)
+    evidence = ("--evidence", "portal", "--operator", "jane", "--yes")
+    fresh = await payouts("resolve", "a-1", "--not-paid", *evidence, environ=environ)
+    assert fresh.status == 1
+    assert "too short a time ago" in fresh.out
+    assert (await payouts("hold", "a-1", *WHY, environ=environ)).status == 0
+    noted = datetime.fromisoformat((await audit_of(environ))[0]["at"])
+    assert noted - datetime.now(UTC) < timedelta(hours=1)
 
 
 async def test_a_retry_of_what_an_operator_declared_unpaid_takes_another_one(
