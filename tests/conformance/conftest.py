@@ -62,3 +62,12 @@ async def bed(books_url: str | None) -> AsyncIterator[Bed]:
     """Give a store and a second one on the same books."""
     async with open_bed(books_url) as bed:
         yield bed
+
+
+@pytest.fixture(params=BOTH)
+def amqp_address(request: pytest.FixtureRequest) -> str | None:
+    """Give the address of a virtual host of this test alone; None: the twin has none."""
+    if request.param == "twin":
+        return None
+    url: str = request.getfixturevalue("amqp_url")
+    return url
