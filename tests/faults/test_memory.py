@@ -1,0 +1,28 @@
+"""Memory is the same however long the queue is; `ops/memory.sh` shows it for a million."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.watched import watched_world
+from tests.faults.memory import SETTINGS, TOLERANCE, Figures, compared, growth
+
+pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(240)]
+
+MANY = 20_000
+
+
+async def test_memory_stays_with_twenty_thousand_commands_waiting(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """With a gateway that does not answer, and with a paused account, memory stays within 10 %.
+
+    Proved by asking RabbitMQ for as much as it gives: the worker grows by a half.
+    """
+    figures: list[Figures] = []
+    async with watched_world(amqp_url, database_url, tmp_path, **SETTINGS) as scene:
+        pairs = await compared(scene, MANY, figures.append)
+    assert all(few.waiting < MANY / 10 < many.waiting for few, many in pairs)
+    assert max(growth(few, many) for few, many in pairs) < TOLERANCE, figures
