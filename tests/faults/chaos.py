@@ -9,20 +9,23 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from tests.faults.arena import Arena, arena
-from tests.faults.killing import POINTS_ROUND, RANDOM, STUCK, Order, kill
-from tests.faults.points import POINTS
+from tests.faults.killing import RANDOM, Order, kill
+from tests.faults.points import POINTS, Load
 from tests.faults.report import Totals, line, replay_of, table
+from tests.faults.rounds.every import ROUNDS
 
-ROUND_PAYOUTS: Final = 2000
-STUCK_PAYOUTS: Final = 400
-STUCK_EVERY: Final = 4
+SIZES: Final[Mapping[str, int]] = {Load.MIXED: 2000, RANDOM: 1000}
+OTHER_PAYOUTS: Final = 600
+SPECIAL_PAYOUTS: Final = 300
+SPECIAL_EVERY: Final = 4
 INTERRUPTED: Final = 130
+DEFAULT_ROUNDS: Final = (Load.MIXED.value, RANDOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,38 +42,45 @@ class Wanted:
 
 
 def orders(wanted: Wanted) -> Iterator[Order]:
-    """Give the rounds, one kind after the other, each with a seed of its own."""
+    """Give the rounds, one kind after the other, each with a seed of its own.
+
+    Points that no mixed load comes to have rounds of their own, fewer and denser.
+    """
     turn = itertools.cycle(wanted.rounds)
-    for number in itertools.count():
+    special = itertools.cycle(load for load in Load if load is not Load.MIXED)
+    for seed in itertools.count(wanted.seed):
         kind = next(turn)
-        seed = wanted.seed + number
-        size = min(ROUND_PAYOUTS, wanted.payouts)
-        if kind == POINTS_ROUND and number % STUCK_EVERY == STUCK_EVERY - 1:
-            size = min(STUCK_PAYOUTS, size)
-            yield Order(kind=STUCK, seed=seed, payouts=size, times=STUCK_EVERY * wanted.times)
+        size = min(SIZES.get(kind, OTHER_PAYOUTS), wanted.payouts)
         yield Order(kind=kind, seed=seed, payouts=size, times=wanted.times)
+        if kind == Load.MIXED and seed % SPECIAL_EVERY % 2 == 0:
+            times = SPECIAL_EVERY * wanted.times
+            size = min(SPECIAL_PAYOUTS, wanted.payouts)
+            yield Order(kind=next(special), seed=seed, payouts=size, times=times)
 
 
 async def run(wanted: Wanted, totals: Totals) -> None:
     """Hold rounds until the time is up or all points have killed often enough."""
-    began = time.monotonic()
     async with arena() as place:
+        began = time.monotonic()
         for order in orders(wanted):
             if _enough(wanted, totals, began):
                 return
             left_s = wanted.minutes * 60 - (time.monotonic() - began)
-            await hold(place, _within(order, left_s), totals)
+            seconds = max(10.0, min(order.killing_s, left_s))
+            await hold(place, replace(order, killing_s=seconds), totals)
+            await asyncio.to_thread(place.stack.revive)
 
 
 async def hold(place: Arena, order: Order, totals: Totals) -> None:
     """Hold one round and tell it."""
-    outcome = await kill(place, order)
+    outcome = await ROUNDS.get(order.kind, kill)(place, order)
     wrong = totals.add(outcome)
-    print(line(outcome), file=sys.stderr, flush=True)
+    lines = [line(outcome)]
     if wrong:
-        print(f"  again: {replay_of(order)}", *wrong[:10], sep="\n  ", file=sys.stderr)
+        lines += [f"  again: {replay_of(order)}", *(f"  {one}" for one in wrong[:10])]
         for payout_id, story in outcome.stories.items():
-            print(f"  {payout_id}", *story, sep="\n    ", file=sys.stderr, flush=True)
+            lines += [f"  {payout_id}", *(f"    {one}" for one in story)]
+    sys.stderr.write("\n".join(lines) + "\n")
 
 
 async def again(order: Order, totals: Totals) -> None:
@@ -79,23 +89,12 @@ async def again(order: Order, totals: Totals) -> None:
         await hold(place, order, totals)
 
 
-def _within(order: Order, left_s: float) -> Order:
-    seconds = max(10.0, min(order.killing_s, left_s))
-    return Order(
-        kind=order.kind,
-        seed=order.seed,
-        payouts=order.payouts,
-        times=order.times,
-        killing_s=seconds,
-    )
-
-
 def _enough(wanted: Wanted, totals: Totals, began: float) -> bool:
     if time.monotonic() - began >= wanted.minutes * 60:
         return True
     if totals.figures["published"] >= wanted.payouts:
         return True
-    if POINTS_ROUND not in wanted.rounds:
+    if Load.MIXED not in wanted.rounds:
         return False
     return totals.killed >= wanted.kills and all(
         totals.kills[name] >= wanted.each for name in POINTS
@@ -114,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 payouts=asked.payouts,
                 seed=asked.seed,
                 minutes=asked.minutes,
-                rounds=tuple(asked.rounds.split(",")),
+                rounds=_kinds(asked.rounds),
                 kills=asked.kills,
                 each=asked.each,
                 times=asked.times,
@@ -126,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_interruptible(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = INTERRUPTED
-    print(table(totals))
+    sys.stdout.write(table(totals) + "\n")
     if asked.json is not None:
         asked.json.write_text(json.dumps(totals.told(), indent=2) + "\n", encoding="utf-8")
     return 1 if totals.violations else status
@@ -141,6 +140,14 @@ async def _interruptible(work: Coroutine[None, None, None]) -> None:
     await task
 
 
+def _kinds(text: str) -> tuple[str, ...]:
+    known = {*Load, RANDOM, *ROUNDS}
+    asked = tuple(text.split(","))
+    if unknown := set(asked) - known:
+        raise SystemExit(f"unknown rounds: {sorted(unknown)}; there are {sorted(known)}")
+    return asked
+
+
 def _order(text: str) -> Order:
     kind, seed, payouts, times = text.split(":")
     return Order(kind=kind, seed=int(seed), payouts=int(payouts), times=int(times))
@@ -151,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--payouts", type=int, default=4000, help="at most so many commands")
     parser.add_argument("--seed", type=int, default=1, help="of the first round; each next adds 1")
     parser.add_argument("--minutes", type=float, default=5.0, help="at most so long")
-    parser.add_argument("--rounds", default=f"{POINTS_ROUND},{RANDOM}", help="kinds, by commas")
+    parser.add_argument("--rounds", default=",".join(DEFAULT_ROUNDS), help="kinds, by commas")
     parser.add_argument("--kills", type=int, default=10_000, help="enough kills in all")
     parser.add_argument("--each", type=int, default=100, help="enough kills of each point")
     parser.add_argument("--times", type=int, default=4, help="kills of each point in one round")

@@ -20,8 +20,9 @@ UNREADABLE_EVERY: Final = 60
 AT_ONCE: Final = 20
 LOOK_S: Final = 0.05
 YOUNG_S: Final = 5.0
-OLD_AT_MOST: Final = 3
-CROWDED: Final = 1.5
+OLD_AT_MOST: Final = 4
+CROWDED_S: Final = 15.0
+CROWDED: Final = 30
 
 
 class Feeder:
@@ -39,6 +40,7 @@ class Feeder:
         self._collector = collector
         self._open_at_most = open_at_most
         self._open: dict[str, float] = {}
+        self._endless: deque[float] = deque()
         self._again: dict[str, Command] = {}
         self._connection: aio_pika.abc.AbstractConnection | None = None
         self._exchange: aio_pika.abc.AbstractExchange | None = None
@@ -86,26 +88,39 @@ class Feeder:
 
     @property
     def crowded(self) -> bool:
-        """Tell whether payouts end more slowly than they should."""
-        return len(self._open) > CROWDED * self._open_at_most
+        """Tell whether many payouts have not ended for long."""
+        old = time.monotonic() - CROWDED_S
+        return sum(since < old for since in self._open.values()) > CROWDED
 
     def _room(self) -> int:
         young_since = time.monotonic() - YOUNG_S
-        young = sum(since > young_since for since in self._open.values())
+        while self._endless and self._endless[0] < young_since:
+            self._endless.popleft()
+        young = sum(since > young_since for since in self._open.values()) + len(self._endless)
         return min(self._open_at_most - young, OLD_AT_MOST * self._open_at_most - len(self._open))
 
-    @property
-    def valid(self) -> int:
-        """Return how many payouts must come of what was published."""
+    def unfinished(self) -> int:
+        """Count what must end, or be put aside, and has not yet."""
+        aside = {letter.payout_id for letter in self._collector.put_aside}
         return sum(
-            May.BE_PUT_ASIDE not in one.may or May.SUCCEED in one.may for one in self.published
+            not self._collector.has_ended(one.payout_id)
+            for one in self.published
+            if May.STAY_IN_DOUBT not in one.may
+            and not (May.BE_PUT_ASIDE in one.may and one.payout_id in aside)
         )
+
+    def unknown(self, known: int) -> int:
+        """Count what is neither one of so many payouts nor put aside."""
+        aside = {letter.payout_id for letter in self._collector.put_aside}
+        return max(0, len(self.published) - len(aside) - known)
 
     async def _begin(self, command: Command) -> None:
         one = command.published
         self.published.append(one)
         if command.ends:
             self._open[one.payout_id] = time.monotonic()
+        else:
+            self._endless.append(time.monotonic())
         if command.again is not None:
             self._again[one.payout_id] = command
         if len(self.published) % UNREADABLE_EVERY == 0:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from ops.demo.children import die_with_parent
+from ops.local.processes import tail
+from payouts.runtime import EXIT_USAGE
 from tests.faults.nursery import ROOT, Birth, Child, Nursery
 from tests.faults.plans import CALM, PEACE, Fate, Plan
 from tests.faults.points import Process
@@ -21,6 +23,7 @@ RANDOM: Final = "random instant"
 DRAINED: Final = "drained"
 LAST: Final = "end of killing"
 STOP_S: Final = 20.0
+LOOK_S: Final = 0.1
 WEARY: Final = 0.3
 # One that is told to drain before it listens to signals ends as any program does.
 DRAINED_WITH: Final = (0, -signal.SIGTERM)
@@ -51,8 +54,8 @@ class Keeper:
         environ: their settings.
         folder: for their logs and the record of deaths at points.
         plan: hands out fates until `calm`.
-        crowded: whether so much is open that births are left in peace for a moment: a machine
-            that is slower than the deaths would never come to anything.
+        crowded: whether so much is open that those born now are left in peace until it is less:
+            a machine that is slower than the deaths would never come to anything.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class Keeper:
         self._calm = True
         for life in self._lives.values():
             if life.fate is not CALM and life.child.alive:
-                life.killed = life.killed or LAST
+                life.killed = LAST
                 life.child.kill()
 
     async def stop(self) -> None:
@@ -137,7 +140,7 @@ class Keeper:
             current = _Life(child=await self._bear(process, slot, fate), fate=fate)
             self.births += 1
             self._lives[process, slot] = current
-            if self._stopping or (self._calm and fate is not CALM):
+            if self._is_late(fate):
                 current.killed = LAST
                 current.child.kill()
             status = await self._until_dead(current)
@@ -145,9 +148,18 @@ class Keeper:
             if status > 0:
                 await asyncio.sleep(WEARY)  # What cannot even start is not started in a frenzy.
 
+    def _is_late(self, fate: Fate) -> bool:
+        """Tell whether things have changed while a process with this fate was born."""
+        return self._stopping or (self._calm and fate is not CALM)
+
     async def _until_dead(self, life: _Life) -> int:
         fate, ended = life.fate, life.child.ended
-        if fate.kill_after_s is not None and not await _within(ended, fate.kill_after_s):
+        if fate is PEACE:
+            while self._crowded() and not await _within(ended, LOOK_S):
+                pass
+            life.killed = life.killed or RANDOM
+            life.child.kill()
+        elif fate.kill_after_s is not None and not await _within(ended, fate.kill_after_s):
             life.killed = RANDOM
             life.child.kill()
         elif fate.term_after_s is not None and not await _within(ended, fate.term_after_s):
@@ -160,6 +172,8 @@ class Keeper:
 
     def _bury(self, life: _Life, status: int) -> None:
         pid, process = life.child.pid, life.child.birth.process
+        if status == EXIT_USAGE:
+            raise RuntimeError(tail(Path(life.child.birth.log)))
         self._read_record()
         cause, at = self._pending.pop(pid, ("", time.time()))
         if cause:
@@ -202,7 +216,7 @@ async def _within(ended: asyncio.Future[int], seconds: float) -> bool:
 
 async def real_start(birth: Birth) -> Child:
     """Start `python -m` the deployable, as a person does."""
-    with Path(birth.log).open("ab") as log:
+    with Path(birth.log).open("ab") as log:  # noqa: ASYNC230 - a local file, at once
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", birth.process.value),
             cwd=ROOT,

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,21 +23,21 @@ from tests.faults.evidence import gather
 from tests.faults.feeding import Feeder
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import DRAINED, Death, Keeper
-from tests.faults.load import LEFT, SCRIPT, Command, commands
+from tests.faults.load import LEFT, PLAIN, SCRIPT, SUSPECTED, TRAITS, Command, commands
 from tests.faults.plans import Plan, PointPlan, RandomPlan
-from tests.faults.points import POINTS
+from tests.faults.points import POINTS, Load
 from tests.faults.recovery import Recoveries, instant, recoveries
 from tests.faults.stories import stories
 
 WORKERS: Final = 3
 CALLBACK_SERVERS: Final = 2
-OPEN_AT_MOST: Final = 60
+OPEN_AT_MOST: Final = 40
 SETTLE_S: Final = 90.0
-POINTS_ROUND: Final = "points"
 RANDOM: Final = "random"
-STUCK: Final = "stuck"
-# Nobody can be asked about the payouts of such a round; they are left to a person soon.
-SOON_STUCK: Final = {"PAYOUTS_STUCK_AFTER_S": "3"}
+SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    Load.STUCK: {"PAYOUTS_STUCK_AFTER_S": "3", "PAYOUTS_CIRCUIT_FAILURES": "10000"},
+    Load.SUSPECTED: {"PAYOUTS_POISON_AFTER": "1"},
+}
 LOOK_S: Final = 0.1
 
 _OPEN: Final = """
@@ -91,16 +91,16 @@ def plan_of(order: Order) -> Plan:
     """Return the plan of a round, made of its seed alone."""
     if order.kind == RANDOM:
         return RandomPlan(order.seed, kills=max(10, order.payouts // 8))
-    stuck = order.kind == STUCK
-    names = [name for name, point in POINTS.items() if point.place.stuck is stuck]
-    return PointPlan(order.seed, order.times, names)
+    names = [name for name, point in POINTS.items() if point.place.load == order.kind]
+    return PointPlan(order.seed, order.times, names, restless=order.kind != Load.MIXED)
 
 
 def load_of(order: Order) -> Iterator[Command]:
     """Return the commands of a round, made of its seed alone."""
-    if order.kind == STUCK:
-        return commands(order.seed, order.payouts, [LEFT])
-    return commands(order.seed, order.payouts)
+    if order.kind == RANDOM:
+        return commands(order.seed, order.payouts, [PLAIN, *TRAITS])
+    traits = {Load.STUCK: [LEFT], Load.SUSPECTED: [SUSPECTED]}
+    return commands(order.seed, order.payouts, traits.get(Load(order.kind), [PLAIN, *TRAITS]))
 
 
 async def kill(arena: Arena, order: Order) -> Outcome:
@@ -110,8 +110,7 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         environ = await exits.enter_async_context(arena.space(name))
         folder = arena.folder / name
         folder.mkdir()
-        if order.kind == STUCK:
-            environ |= SOON_STUCK
+        environ |= SETTINGS.get(order.kind, {})
         await arena.gateway.reset(SCRIPT)
         await _declare(environ["PAYOUTS_AMQP_URL"])
         plan = plan_of(order)
@@ -123,11 +122,18 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         )
         keeper = Keeper(arena.nursery, environ, folder, plan, crowded=lambda: feeder.crowded)
         operator = await exits.enter_async_context(_operator(environ["PAYOUTS_DATABASE_URL"]))
-        field_ = _Field(arena=arena, keeper=keeper, feeder=feeder, connection=connection, plan=plan)
+        ground = _Field(
+            arena=arena,
+            keeper=keeper,
+            feeder=feeder,
+            collector=collector,
+            connection=connection,
+            plan=plan,
+        )
         exits.push_async_callback(keeper.abandon)
         keeper.start(worker=WORKERS, callback_server=CALLBACK_SERVERS)
-        killing_s = await field_.kill(order)
-        settling_s, problems = await field_.settle()
+        killing_s = await ground.kill(order)
+        settling_s, problems = await ground.settle()
         await keeper.stop()
         problems += keeper.unexpected
         evidence = await gather(
@@ -165,6 +171,7 @@ class _Field:
     arena: Arena
     keeper: Keeper
     feeder: Feeder
+    collector: Collector
     connection: asyncpg.Connection
     plan: Plan
 
@@ -178,7 +185,7 @@ class _Field:
 
         await self.feeder.feed(load_of(order), wanted=wanted)
         while wanted() and await self._left():
-            await asyncio.sleep(LOOK_S)
+            await self.collector.changed(LOOK_S)
         self.keeper.calm()
         return time.monotonic() - began
 
@@ -189,7 +196,7 @@ class _Field:
             self.keeper.check()
             if time.monotonic() - began > SETTLE_S:
                 return SETTLE_S, [f"not settled: {left}"]
-            await asyncio.sleep(LOOK_S)
+            await self.collector.changed(LOOK_S)
         return time.monotonic() - began, []
 
     async def _left(self) -> dict[str, Any]:
@@ -199,7 +206,8 @@ class _Field:
         left = {
             "repeats": again,
             "open": row["open"],
-            "missing": self.feeder.valid - row["known"],
+            "unfinished": self.feeder.unfinished(),
+            "unknown": self.feeder.unknown(row["known"]),
             "unpublished": row["unpublished"],
             "pending at the gateway": (await self.arena.gateway.statistics())["pending"],
         }

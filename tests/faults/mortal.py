@@ -19,6 +19,7 @@ from tests.faults.points import POINTS, Moment, Place, Point, Process, Seam
 
 DURING_S: Final = 0.002
 SOON_S: Final = 0.004
+IMPATIENT_S: Final = 1.0
 
 _sending: ContextVar[str] = ContextVar("sending", default="")
 Method = Callable[..., Awaitable[Any]]
@@ -29,6 +30,7 @@ class Doom:
 
     Args:
         armed: which passing of which point kills, 1 being the first; whatever comes first wins.
+            Once the process is `IMPATIENT_S` old, the next passing does.
         record: a file opened for appending that gets one line `pid point instant` a death.
         seed: draws the small delays.
     """
@@ -38,13 +40,14 @@ class Doom:
         self._record = record
         self._random = random.Random(seed)  # noqa: S311 - draws delays, no secrets
         self._doomed = False
+        self._impatient_at = time.monotonic() + IMPATIENT_S
 
     def comes(self, point: Point | None) -> bool:
         """Count one passing; tell whether it is the one that kills."""
         if point is None or self._doomed or point.name not in self._left:
             return False
         self._left[point.name] -= 1
-        self._doomed = self._left[point.name] <= 0
+        self._doomed = self._left[point.name] <= 0 or time.monotonic() > self._impatient_at
         return self._doomed
 
     def die(self, point: Point) -> None:
@@ -62,7 +65,8 @@ class Doom:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._random.uniform(0.0, DURING_S)
         task = asyncio.ensure_future(step)
-        while not task.done() and loop.time() < deadline:
+        # A wait for the task's end would be told of it later than its other waiters.
+        while not task.done() and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0)
         self.die(point)
 

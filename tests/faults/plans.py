@@ -16,6 +16,7 @@ TERM_S: Final = (0.3, 1.2)
 RANDOM_MEAN_S: Final = 4.0
 RANDOM_LEAST_S: Final = 0.05
 REAL_SHARE: Final = 0.2
+RESTLESS_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class Fate:
 
 
 CALM: Final = Fate()
-PEACE: Final = Fate(kill_after_s=3.0)
+PEACE: Final = Fate(kill_after_s=0.0)
 
 
 class Plan(Protocol):
@@ -63,13 +64,17 @@ class PointPlan:
     Args:
         seed: of all draws.
         times: how often each point is to kill.
-        names: which points; all of the table where not given.
+        names: which points.
+        restless: whether those that do not come to their point are killed all the same.
     """
 
-    def __init__(self, seed: int, times: int, names: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, seed: int, times: int, names: Iterable[str], *, restless: bool = False
+    ) -> None:
         self._seed = seed
         self._times = times
-        self._names = tuple(POINTS if names is None else names)
+        self._names = tuple(names)
+        self._restless = restless
         self.kills: Counter[str] = Counter()
 
     @property
@@ -99,7 +104,12 @@ class PointPlan:
         armed = {target.name: draws.randint(1, target.place.often)}
         if part is Part.WORK:
             armed |= {point.name: 1 for point in candidates if point.place.rare}
-        return Fate(armed=armed, term_after_s=term_s if part is Part.DRAIN else None, seed=seed)
+        return Fate(
+            armed=armed,
+            term_after_s=term_s if part is Part.DRAIN else None,
+            kill_after_s=RESTLESS_S + term_s if self._restless else None,
+            seed=seed,
+        )
 
 
 def _part(chance: float, parts: set[Part]) -> Part:

@@ -36,6 +36,14 @@ class Part(StrEnum):
     DRAIN = "drain"
 
 
+class Load(StrEnum):
+    """Which commands make a process come here; the value is the kind of round that has them."""
+
+    MIXED = "points"
+    STUCK = "stuck"  # Nobody can be asked about these; they are soon left to a person.
+    SUSPECTED = "suspects"  # These count as suspects as soon as they come back.
+
+
 class Seam(StrEnum):
     """How the point is put there."""
 
@@ -52,7 +60,7 @@ class Place:
         often: how many passings may go by before the one that kills, at most.
         rare: whether it is passed only now and then, so that each passing has to be used.
         found: whether `after` means only passings that found or changed something.
-        stuck: whether only a payout comes here about which nobody can be asked.
+        load: what has to be published so that it is passed.
     """
 
     name: str
@@ -65,7 +73,7 @@ class Place:
     often: int = 1
     rare: bool = False
     found: bool = False
-    stuck: bool = False
+    load: Load = Load.MIXED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,7 @@ def _statement(
     rare: bool = False,
     found: bool = False,
     part: Part = Part.WORK,
+    load: Load = Load.MIXED,
 ) -> Place:
     return Place(
         name=method.replace("_", "-"),
@@ -112,6 +121,7 @@ def _statement(
         often=often,
         rare=rare,
         found=found,
+        load=load,
     )
 
 
@@ -207,6 +217,8 @@ _INTAKE: Final = (
         (B, D, A),
         rare=True,
     ),
+    _statement("begin_suspect", "write down that a suspect is tried alone", load=Load.SUSPECTED),
+    _statement("clear_suspect", "forget a suspect", load=Load.SUSPECTED),
     _method(
         "acknowledgement",
         "acknowledge deliveries to RabbitMQ",
@@ -257,7 +269,7 @@ _COMPLETION: Final = (
     _commit("completions", "commit ends with their events", BOTH, often=10),
     _statement("complete", "the end is durable and heard of", BOTH, moments=(A,), often=10),
     _statement("record_incident", "keep an incident", BOTH, rare=True),
-    _statement("record_balance", "write the balance down that a Result told", C, rare=True),
+    _statement("record_balance", "write the balance down that a Result told", BOTH, rare=True),
     _statement(
         "set_paused", "pause an account whose Results blame its configuration", C, rare=True
     ),
@@ -286,14 +298,8 @@ _RECONCILIATION: Final = (
     _statement("attach_conversation", "keep the gateway's id of a question", rare=True),
     _statement("record_not_found", "count a *not found*", BOTH, rare=True),
     _statement("resend", "claim a payout for the same id's next send", found=True, rare=True),
-    Place(
-        name="postpone",
-        step="leave a payout to a person",
-        target=f"{_STORE}.postpone",
-        moments=(B, A),
-        processes=W,
-        stuck=True,
-    ),
+    _statement("record_sighting", "forget *not found*: it was seen", BOTH, rare=True),
+    _statement("postpone", "leave a payout to a person", load=Load.STUCK),
 )
 
 _SWEEPS: Final = (
@@ -305,6 +311,9 @@ _SWEEPS: Final = (
         "mark_overdue", "doubt accepted payouts without a Result", BOTH, often=2, found=True
     ),
     _statement("mark_orphaned", "doubt rows that this worker does not have in flight"),
+    _statement("expire_unsent", "end what expired unsent", BOTH, often=2, found=True),
+    _statement("find_returned", "find Results that came before their payouts", BOTH),
+    _statement("record_stuck", "keep what stands still as incidents", BOTH, load=Load.STUCK),
 )
 
 _DRAIN: Final = (
@@ -323,10 +332,18 @@ _DRAIN: Final = (
         part=Part.DRAIN,
     ),
     _method(
-        "server-stop",
-        "take no more callbacks, finish those in hand",
-        "aiohttp.web:AppRunner.cleanup",
+        "door-close",
+        "take no more callbacks",
+        "callback_server.door:Door.close",
         (B, A),
+        C,
+        part=Part.DRAIN,
+    ),
+    _method(
+        "server-stop",
+        "finish the callbacks in hand",
+        "aiohttp.web:AppRunner.cleanup",
+        (A,),
         C,
         part=Part.DRAIN,
     ),

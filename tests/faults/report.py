@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from tests.faults.killing import POINTS_ROUND, RANDOM, STUCK, Order, Outcome
-from tests.faults.points import POINTS
+from tests.faults.killing import Order, Outcome
+from tests.faults.points import POINTS, Load
 from tests.faults.recovery import Recoveries
-
-KINDS: Final = (POINTS_ROUND, STUCK, RANDOM)
 
 
 def replay_of(order: Order) -> str:
@@ -91,7 +89,7 @@ def table(totals: Totals) -> str:
 
 def _lines(totals: Totals) -> Iterator[str]:
     told = totals.told()
-    if totals.rounds[POINTS_ROUND]:
+    if totals.rounds[Load.MIXED]:
         yield "kills by point"
         width = max(map(len, POINTS))
         yield from (
