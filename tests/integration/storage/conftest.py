@@ -10,6 +10,7 @@ import pytest
 from storage_bed import Bed, open_bed
 
 from ops.local import LocalStack
+from payouts.storage.orders import PostgresOrders
 
 _TABLES = (
     "payouts",
@@ -61,3 +62,9 @@ async def other(books_url: str) -> AsyncIterator[Bed]:
     """Give a second store on the same database, as another process would have."""
     async with open_bed(books_url) as bed:
         yield bed
+
+
+@pytest.fixture
+def orders(bed: Bed) -> PostgresOrders:
+    """Give the orders on the bed's books."""
+    return PostgresOrders(bed.store._context)

@@ -169,6 +169,25 @@ class Bed:
         await self.accepted(name)
         return await self.store.complete(completion(name))
 
+    async def bring_to(self, state: State, name: str = "a") -> None:
+        """Bring a payout to a state as the workers would."""
+        match state:
+            case State.RECEIVED:
+                await self.intend(received(name))
+            case State.SUBMITTING:
+                await self.intend(payout(name))
+            case State.WAITING:
+                await self.waiting(name)
+            case State.ACCEPTED:
+                await self.accepted(name)
+            case State.IN_DOUBT:
+                await self.in_doubt(name)
+            case State.SUCCEEDED:
+                await self.succeeded(name)
+            case State.FAILED:
+                await self.intend(payout(name))
+                await self.store.move(move(name, State.FAILED))
+
     async def standing(self, name: str) -> Payout:
         """Give a payout as it stands."""
         found = await self.store.find(PayoutId(name))

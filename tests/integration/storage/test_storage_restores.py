@@ -26,12 +26,6 @@ def unmatched(name: str) -> Incident:
     )
 
 
-@pytest.fixture
-def orders(bed: Bed) -> PostgresOrders:
-    """Give the orders on the bed's books."""
-    return PostgresOrders(bed.store._context)
-
-
 async def test_a_payout_whose_result_came_first_is_not_sent(bed: Bed) -> None:
     """It rests until that Result is applied; neither a claim nor its expiry passes it by.
 
