@@ -71,3 +71,15 @@ def amqp_address(request: pytest.FixtureRequest) -> str | None:
         return None
     url: str = request.getfixturevalue("amqp_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def key_place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give the path where simulators keep one key, which takes long to make."""
+    return str(tmp_path_factory.mktemp("simulator") / "certificate.pem")
+
+
+@pytest.fixture(params=["twin", "real"])
+def certificate(request: pytest.FixtureRequest, key_place: str) -> str | None:
+    """Give the path of a simulator's key; None: the twin has none."""
+    return None if request.param == "twin" else key_place

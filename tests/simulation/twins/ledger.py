@@ -68,7 +68,7 @@ class Ledger:
     """The accountant of the other side, who is always right."""
 
     def __init__(self, float_minor: int = FLOAT_MINOR) -> None:
-        self.paid: list[Paid] = []
+        self.ledger: list[Paid] = []
         self.conversations: dict[str, Conversation] = {}
         self.taken: dict[str, list[Conversation]] = {}
         self.logs: dict[str, Log] = {}
@@ -115,8 +115,8 @@ class Ledger:
             return False
         self.floats[short_code] = conversation.balance_minor = left
         conversation.stand = Stand.PAID
-        conversation.receipt = TransactionId(f"UKU{len(self.paid) + 1:07d}")
-        self.paid.append(
+        conversation.receipt = TransactionId(f"UKU{len(self.ledger) + 1:07d}")
+        self.ledger.append(
             Paid(
                 conversation.own_id,
                 conversation.amount_minor,
