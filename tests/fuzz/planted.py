@@ -14,8 +14,9 @@ _ANY_MSISDN: Final = re.compile(r"(?:254|(?<!\d)0)[17]\d{8}")
 
 def planted_in(text: str) -> str | None:
     """Return what personal or secret a text repeats, or None."""
+    lower = text.lower()
     for secret in (PASSWORD, NAME):
-        if secret in text:
+        if secret.lower() in lower:
             return secret
     found = _ANY_MSISDN.search(text)
     return None if found is None else found[0]

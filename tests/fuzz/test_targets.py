@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fuzz.catalogue import CORPUS, TARGETS, changed, known_cases
 from tests.fuzz.oracle import Finding, Target, examine, judge_error, judge_text
 
-EXAMPLES = {"commands": 300, "callbacks": 150, "sheets": 60, "statements": 60, "accounts": 60}
+EXAMPLES = {"commands": 150, "callbacks": 120, "sheets": 60, "statements": 60, "accounts": 60}
 CASES = [
     pytest.param(target, path, id=f"{target.name}/{path.name}")
     for target in TARGETS.values()
