@@ -119,7 +119,8 @@ class Nursery:
         """Kill every child, then end the fork server."""
         for child in list(self._children.values()):
             child.kill()
-        await asyncio.gather(*(asyncio.shield(one.ended) for one in self._children.values()))
+        ends = (asyncio.shield(one.ended) for one in self._children.values())
+        await asyncio.gather(*ends, return_exceptions=True)
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()

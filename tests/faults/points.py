@@ -6,89 +6,24 @@ in a test's own process, so that in production they cost nothing and cannot be s
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from tests.faults.places import Load, Moment, Part, Place, Point, Process, Seam
 
-class Process(StrEnum):
-    """Who dies; the value is the deployable's module."""
-
-    WORKER = "worker"
-    CALLBACK_SERVER = "callback_server"
-
-
-class Moment(StrEnum):
-    """When, as seen from the step."""
-
-    BEFORE = "before"  # Nothing of the step has been done.
-    DURING = "during"  # It is on its way; nobody here knows what has become of it.
-    AFTER = "after"  # It is done, and nobody here has heard of it.
-    SOON = "soon"  # It was handed on; within a few milliseconds the process dies.
-
-
-class Part(StrEnum):
-    """In which part of a process's life the point lies."""
-
-    START = "start"
-    WORK = "work"
-    DRAIN = "drain"
-
-
-class Load(StrEnum):
-    """Which commands make a process come here; the value is the kind of round that has them."""
-
-    MIXED = "points"
-    STUCK = "stuck"  # Nobody can be asked about these; they are soon left to a person.
-    SUSPECTED = "suspects"  # These count as suspects as soon as they come back.
-
-
-class Seam(StrEnum):
-    """How the point is put there."""
-
-    METHOD = "method"  # Around a method: `package.module:Class.method`.
-    BATCH = "batch"  # Around one commit of the batch writer of this name.
-    GATE = "gate"  # Around the first byte of the request that this method sends.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """One step, the processes that take it, and the moments at which they can die there.
-
-    Args:
-        often: how many passings may go by before the one that kills, at most.
-        rare: whether it is passed only now and then, so that each passing has to be used.
-        found: whether `after` means only passings that found or changed something.
-        load: what has to be published so that it is passed.
-    """
-
-    name: str
-    step: str
-    target: str
-    moments: tuple[Moment, ...]
-    processes: tuple[Process, ...]
-    part: Part = Part.WORK
-    seam: Seam = Seam.METHOD
-    often: int = 1
-    rare: bool = False
-    found: bool = False
-    load: Load = Load.MIXED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A place, one of its processes, one of its moments."""
-
-    place: Place
-    process: Process
-    moment: Moment
-
-    @property
-    def name(self) -> str:
-        """Return the name by which it is armed, counted and told."""
-        return f"{self.process}:{self.place.name}.{self.moment}"
-
+__all__ = [
+    "PLACES",
+    "POINTS",
+    "Load",
+    "Moment",
+    "Part",
+    "Place",
+    "Point",
+    "Process",
+    "Seam",
+    "table",
+]
 
 B, D, A, S = Moment.BEFORE, Moment.DURING, Moment.AFTER, Moment.SOON
 W: Final = (Process.WORKER,)
@@ -387,3 +322,24 @@ def _points() -> Iterator[Point]:
 
 POINTS: Final = {point.name: point for point in _points()}
 """All points by name, in the order of a payout's way."""
+
+
+def table() -> str:
+    """Return the table of places as Markdown, for docs/explanation/kill-points.md."""
+    head = ("step", "name", "dies", "in", "of")
+    rows = [
+        (
+            place.step,
+            f"`{place.name}`",
+            ", ".join(place.moments),
+            place.part.value,
+            ", ".join(f"`{process}`" for process in place.processes),
+        )
+        for place in PLACES
+    ]
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")
