@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from payouts.domain.events import Event, rejection_of
 from payouts.domain.payout import ENDED, TRANSITIONS, Payout, State
@@ -20,6 +19,7 @@ from payouts.domain.values import (
     WorkerId,
 )
 from payouts.ports import Action, Incident, IncidentKind, Intent, Order, Query
+from tests.conformance.calls import Arguments, Call
 from tests.conformance.stores import (
     LIMIT,
     REPEATED,
@@ -31,17 +31,6 @@ from tests.conformance.stores import (
     result,
     sending,
 )
-
-Arguments = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a port's method."""
-
-    method: str
-    positional: tuple[Any, ...] = ()
-    named: Arguments = field(default_factory=dict)
 
 
 class Scribe:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from payouts.domain.errors import PayoutsError
-from tests.conformance.scripts import Call, Scribe
+from tests.conformance.calls import Call
+from tests.conformance.scripts import Scribe
 from tests.conformance.stores import NOON, Bed, open_bed
 
 pytestmark = pytest.mark.servers

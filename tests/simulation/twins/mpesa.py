@@ -12,33 +12,35 @@ from payouts.domain.answers import (
     Answer,
     BrokerAnswer,
     BrokerRecord,
-    OutcomeUnknown,
     QueueTimeout,
     Response,
     Result,
     TransactionStatus,
-    UnknownCause,
 )
 from payouts.domain.payout import Payout
 from payouts.domain.values import OriginatorConversationId, TransactionId
 from tests.simulation.seams import Far, GatewayFaults, GatewayWatch, TellResult, TellTimeout
 from tests.simulation.twins.ledger import FLOAT_MINOR, Conversation, Ledger, Stand
+from tests.simulation.twins.sayings import (
+    AMBIGUOUS_CODES,
+    BROKER_CODE_LENGTH,
+    CACHED,
+    CONFIGURATION_CODES,
+    CORE_ERROR,
+    DUPLICATE,
+    FAILED_CODES,
+    FINAL_CODES,
+    FLOAT_EMPTY,
+    NOT_FOUND,
+    RETRY_CODES,
+    contrary,
+    http_error,
+)
 from tests.simulation.twins.waiting import rest
 
 RESENDS: Final = 3
 QUEUE_S: Final = 20.0
 LIE_S: Final = 1.0
-RETRY_CODES: Final = ("100000002", "100000001", "26")
-FINAL_CODES: Final = ("100000005", "25", "1002")
-CONFIGURATION_CODES: Final = ("100000007", "100000006", "1001")
-AMBIGUOUS_CODES: Final = ("17", "100000004")
-FAILED_CODES: Final = ("2040", "2006", "7")
-FLOAT_EMPTY: Final = "1"
-CORE_ERROR: Final = "17"
-NOT_FOUND: Final = "2033"
-DUPLICATE: Final = "15"
-CACHED: Final = "100000000"
-BROKER_CODE_LENGTH: Final = 9
 _UNDER_WAY: Final = frozenset({Stand.ACCEPTED, Stand.QUEUED})
 
 Reply = Callable[[Answer], None]
@@ -129,7 +131,7 @@ class Mpesa(Ledger):
         own_id = payout.originator_conversation_id
         self._watch.arrived(own_id, amount_minor=payout.amount_minor, receiver=payout.msisdn)
         if self.chance(faults.error_before):
-            reply(_http_error())
+            reply(http_error())
             return
         refusal = self._refusal()
         if refusal:
@@ -146,7 +148,7 @@ class Mpesa(Ledger):
     def take_query(self, payout: Payout, query_id: OriginatorConversationId, reply: Reply) -> None:
         """Treat a TransactionStatusQuery: answered at once, its Result comes later."""
         if self.chance(self.faults.error_before):
-            reply(_http_error())
+            reply(http_error())
             return
         if query_id in self._queries:
             self._answer(query_id, DUPLICATE, None, reply)
@@ -180,7 +182,7 @@ class Mpesa(Ledger):
         """Return what the broker has logged of a payout's id."""
         if self.chance(self.faults.asks_fail):
             if self.chance(0.5):
-                return _http_error()
+                return http_error()
             return BrokerRecord(response=Response(code="100000004", description="Error."))
         own_id = payout.originator_conversation_id
         found = self.conversations.get(own_id)
@@ -261,7 +263,7 @@ class Mpesa(Ledger):
         )
         self.log(own_id).answered(response)
         if conversation is not None and self.chance(self.faults.error_after):
-            reply(_http_error())
+            reply(http_error())
         else:
             reply(response)
 
@@ -315,7 +317,7 @@ class Mpesa(Ledger):
 
         def lie() -> None:
             if true in self._acknowledged:
-                self._tell(_contrary(true))
+                self._tell(contrary(true))
 
         self.later(self.faults.result_late_s + self._delay_s() + LIE_S, lie)
 
@@ -389,14 +391,3 @@ class Mpesa(Ledger):
                 return
             if repeat < RESENDS:
                 await rest(self.far, 2.0**repeat)
-
-
-def _http_error() -> OutcomeUnknown:
-    return OutcomeUnknown(cause=UnknownCause.HTTP_STATUS, description="HTTP 500")
-
-
-def _contrary(true: Result) -> Result:
-    """Return a Result that says the opposite of the truth."""
-    if true.code == "0":
-        return replace(true, code=FAILED_CODES[0], amount_minor=None, receiver=None)
-    return replace(true, code="0", transaction_id=TransactionId("UKULIE0000"))
