@@ -19,7 +19,7 @@ async def test_memory_stays_with_twenty_thousand_commands_waiting(
 ) -> None:
     """With a gateway that does not answer, and with a paused account, memory stays within 10 %.
 
-    Proved by asking RabbitMQ for as much as it gives: the worker grows by a half.
+    Proved by asking RabbitMQ for 10,000 commands at a time: the worker grows by 30 %.
     """
     figures: list[Figures] = []
     async with watched_world(amqp_url, database_url, tmp_path, **SETTINGS) as scene:
