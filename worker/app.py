@@ -82,8 +82,10 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             connection=taking,
             lease=parts.lease,
         )
+        own = _sweeps(settings, parts, adapters, consumers)
+        stack.push_async_callback(own.stop)
         sweeps = [
-            *_sweeps(settings, parts, adapters, consumers),
+            *own.all(),
             Sweep(name="gauges", rest_s=5.0, run=gauges.measure),
             Sweep(
                 name="clock",
@@ -110,9 +112,9 @@ def _sweeps(
     parts: Parts,
     adapters: Adapters,
     consumers: dict[AccountName, CommandConsumer],
-) -> list[Sweep]:
+) -> WorkerSweeps:
     completions = parts.completions()
-    sweeps = WorkerSweeps(
+    return WorkerSweeps(
         store=adapters.store,
         pool=parts.pool,
         reconciliation=parts.reconciliation(completions),
@@ -127,7 +129,6 @@ def _sweeps(
         policies=parts.policies,
         lease_s=settings.worker_lease_s,
     )
-    return sweeps.all()
 
 
 async def _adapters(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -23,6 +23,7 @@ from payouts.services.upkeep import Upkeep
 from worker.pool import Pool
 
 DUE_AT_ONCE: Final = 20
+ANSWERED_WITHIN_S: Final = 0.5
 ORPHANED_AFTER_S: Final = 5.0
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class WorkerSweeps:
     clock: Clock
     policies: Policies
     lease_s: float
+    late: dict[AccountName, set[asyncio.Task[None]]] = field(default_factory=dict)
 
     def all(self) -> list[Sweep]:
         """Return the sweeps with their pace."""
@@ -102,18 +104,41 @@ class WorkerSweeps:
         return sum(await _all_done(asked))
 
     async def _ask_doubts(self, account: AccountName) -> int:
+        """Ask side by side; what is not answered soon is waited for by itself.
+
+        So no question, and no account, holds another up. Questions that wait count: never more
+        than DUE_AT_ONCE of an account are under way.
+        """
+        late = self.late.setdefault(account, set())
+        failures = _failures(late)
+        limit = DUE_AT_ONCE - len(late)
+        payouts = await self._claim_doubts(account, limit) if limit > 0 else []
+        asking = {asyncio.create_task(self._settle(payout)) for payout in payouts}
+        late |= asking
+        if asking:
+            await asyncio.wait(asking, timeout=ANSWERED_WITHIN_S)
+        for failure in [*failures, *_failures(late)]:
+            raise failure
+        return len(payouts)
+
+    async def _claim_doubts(self, account: AccountName, limit: int) -> Sequence[Payout]:
         now = self.clock.now()
         payouts = await self.store.claim_doubts(
             [account],
             now=now,
             until=now + timedelta(seconds=self.policies.query_interval_s),
-            limit=DUE_AT_ONCE,
+            limit=limit,
         )
-        if not self.accounts.is_open(account):
-            payouts = [payout for payout in payouts if payout.ask_now]
-        # Side by side: one question that is answered late, or cannot be asked, holds no other up.
-        await _all_done([self._settle(payout) for payout in payouts])
-        return len(payouts)
+        if self.accounts.is_open(account):
+            return payouts
+        return [payout for payout in payouts if payout.ask_now]
+
+    async def stop(self) -> None:
+        """Give up the questions that are still unanswered; they are asked again."""
+        late = [task for tasks in self.late.values() for task in tasks]
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _settle(self, payout: Payout) -> None:
         await self.pool.take_slot(payout.account)
@@ -148,6 +173,14 @@ class WorkerSweeps:
             else:
                 await consumer.pause()
         return closed
+
+
+def _failures(tasks: set[asyncio.Task[None]]) -> list[BaseException]:
+    """Take what has ended out of the set, and return how it failed, if it did."""
+    done = {task for task in tasks if task.done()}
+    tasks -= done
+    failed = (task.exception() for task in done if not task.cancelled())
+    return [failure for failure in failed if failure is not None]
 
 
 async def _all_done(work: Sequence[Coroutine[None, None, T]]) -> list[T]:

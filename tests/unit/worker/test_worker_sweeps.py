@@ -1,9 +1,11 @@
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from payouts.domain.decisions import Policies
+from payouts.domain.errors import StoreUnavailableError
 from payouts.domain.payout import Payout, State
 from payouts.domain.signals import Signal
 from payouts.domain.values import (
@@ -49,15 +51,23 @@ class _Store:
 
     def __init__(self, doubts: list[Payout], *, paused: bool) -> None:
         self._doubts, self._paused = doubts, paused
+        self.limits: list[int] = []
         self.served: list[AccountName] = []
         self.cut_off: list[AccountName] = []
 
     async def account_statuses(self, names: list[AccountName]) -> dict[AccountName, Any]:
         return {name: AccountStatus(name=name, paused=self._paused) for name in names}
 
-    async def claim_doubts(self, accounts: list[AccountName], **_: object) -> list[Payout]:
+    async def claim_doubts(
+        self, accounts: list[AccountName], *, limit: int, **_: object
+    ) -> list[Payout]:
+        self.limits.append(limit)
         doubts, self._doubts = self._doubts, []
         return [one for one in doubts if one.account in accounts]
+
+    def doubt(self, *doubts: Payout) -> None:
+        """Have these doubts once more."""
+        self._doubts += doubts
 
     async def enlist(self, name: str, *, accounts: list[AccountName]) -> WorkerId:
         assert name
@@ -71,13 +81,17 @@ class _Store:
 
 
 class _Settling:
-    """Remembers what was to be settled."""
+    """Remembers what was to be settled; what is in `slow` is not answered before `answer`."""
 
     def __init__(self) -> None:
         self.settled: list[str] = []
+        self.slow: set[str] = set()
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def settle(self, payout: Payout) -> None:
         self.settled.append(payout.payout_id)
+        if payout.payout_id in self.slow:
+            await asyncio.shield(self.answer)
 
 
 class _Slots:
@@ -152,6 +166,39 @@ async def test_while_an_account_is_paused_only_what_is_wanted_is_asked(
     await bed.sweeps.look_at_accounts()
     await bed.sweeps.ask_doubts()
     assert bed.settling.settled == asked
+
+
+async def test_a_question_that_is_answered_late_holds_no_other_up() -> None:
+    """It counts among those under way until it is answered; how it fails is told then.
+
+    Proved by waiting for all questions of a turn: a gateway that lets one in ten wait made every
+    payout wait for the time-out of a request, turn by turn.
+    """
+    bed = Bed(paused=False)
+    bed.settling.slow = {"plain"}
+    assert await bed.sweeps.ask_doubts() == 2
+    bed.store.doubt(doubt("next", ask_now=False))
+    assert await bed.sweeps.ask_doubts() == 1
+    assert bed.settling.settled == ["plain", "wanted", "next"]
+    bed.settling.answer.set_exception(StoreUnavailableError())
+    await asyncio.wait(bed.sweeps.late[NAME])
+    with pytest.raises(StoreUnavailableError):
+        await bed.sweeps.ask_doubts()
+    assert await bed.sweeps.ask_doubts() == 0
+    assert bed.store.limits == [20, 19, 20, 20]
+
+
+async def test_questions_that_are_still_unanswered_end_with_the_sweeps() -> None:
+    """A worker that stops leaves no question behind; they are asked again.
+
+    Proved by not cancelling them.
+    """
+    bed = Bed(paused=False)
+    bed.settling.slow = {"plain", "wanted"}
+    await bed.sweeps.ask_doubts()
+    asked = list(bed.sweeps.late[NAME])
+    await bed.sweeps.stop()
+    assert [task.cancelled() for task in asked] == [True, True]
 
 
 async def test_a_worker_tells_what_it_serves_and_what_it_cannot_reach() -> None:
