@@ -12,7 +12,7 @@ from tests.faults.rounds.stage import Form, require_good
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.faults,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.asyncio(loop_scope="session"),
 ]
 
@@ -22,7 +22,7 @@ SHORT = Form(short=True)
 async def test_no_fault_of_the_network_loses_or_repeats_a_payment(place: Arena) -> None:
     """AMQP, SQL, requests and callbacks are delayed, throttled, stalled, cut, reset and refused.
 
-    Proved by acknowledging commands before their intent is durable: payouts are lost.
+    Proved by marking events as published before they are confirmed: some were never heard of.
     """
     outcome = await network(place, Order(kind="network", seed=1, payouts=240), SHORT)
     require_good(outcome)

@@ -13,7 +13,7 @@ from tests.faults.rounds.zombies import zombies
 pytestmark = [
     pytest.mark.servers,
     pytest.mark.faults,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.asyncio(loop_scope="session"),
 ]
 

@@ -122,7 +122,7 @@ FAULTS: Final = {
             "initiator_locked",
         ),
         Fault(name="dropped and untold", do=("drop_answer", "result_never")),
-        Fault(name="untold and found late", do=("drop_answer", "result_never", "found_late:1")),
+        Fault(name="untold and found late", do=("drop_answer", "result_never", "found_late:2.5")),
         Fault(name="lost twice", do=("lost_request",), sends=(1, 2)),
         Fault(
             name="cancelled, untold",
@@ -188,7 +188,7 @@ async def gateway_resending(arena: Arena, order: Order, form: Form = LONG) -> Ou
 async def gateway_forgetful(arena: Arena, order: Order, form: Form = LONG) -> Outcome:
     """Hold the same round at a gateway that pays each id as often as it is sent."""
     # The grace is longer than the gateway hides what it knows: that is what it is for.
-    return await _at_once(arena, order, form, {"PAYOUTS_NOT_FOUND_GRACE_S": "2"}, forgets=True)
+    return await _at_once(arena, order, form, {"PAYOUTS_NOT_FOUND_GRACE_S": "3.5"}, forgets=True)
 
 
 async def gateway_each(arena: Arena, order: Order, form: Form = LONG) -> Outcome:

@@ -33,6 +33,7 @@ from tests.faults.rounds.upstream import Upstream
 from tests.faults.stories import stories
 
 SETTLE_S: Final = 120.0
+SETTLE_SHORT_S: Final = 90.0
 UNTIL_S: Final = 60.0
 LOOK_S: Final = 0.05
 RECEIVER: Final = "25471{:07}"
@@ -152,14 +153,15 @@ class Stage:
                 raise AssertionError("nothing ends")
             await self.collector.changed(LOOK_S)
 
-    async def recovered(self, fault: str, within_s: float = SETTLE_S) -> float:
+    async def recovered(self, fault: str) -> float:
         """Return how long it takes, from now, until all has ended; kept as a recovery."""
-        seconds = await self.settled(within_s, after=fault)
+        seconds = await self.settled(after=fault)
         self.recoveries[fault].seconds.append(seconds)
         return seconds
 
-    async def settled(self, within_s: float = SETTLE_S, *, after: str = "the end") -> float:
+    async def settled(self, *, after: str = "the end") -> float:
         """Return once nothing is open any more; what takes too long is a problem of the round."""
+        within_s = SETTLE_SHORT_S if self.form.short else SETTLE_S
         began = time.monotonic()
         left = await self.left()
         while left:
