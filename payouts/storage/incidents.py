@@ -32,8 +32,17 @@ VALUES (CAST(:incident_id AS uuid), :kind, :at, :payout_id, :originator_conversa
 ON CONFLICT (incident_id) DO NOTHING
 RETURNING incident_id
 """)
-# A retry locks its first submission, too: it sees the incident, or the incident sees the retry.
-_FIRST: Final = text("SELECT 1 FROM payouts WHERE payout_id = :payout_id FOR SHARE")
+# A retry locks the submission before it, whichever of these that is: it sees the incident, or the
+# incident sees what it made.
+_LOCKED: Final = text("""
+WITH RECURSIVE chain AS (
+    SELECT payout_id FROM payouts WHERE payout_id = :payout_id
+    UNION ALL
+    SELECT p.payout_id FROM chain JOIN payouts p ON p.retry_of = chain.payout_id
+)
+SELECT 1 FROM payouts p WHERE p.payout_id IN (SELECT payout_id FROM chain)
+ORDER BY p.id FOR UPDATE
+""")
 _STOP_LATER: Final = text("""
 WITH RECURSIVE later AS (
     SELECT payout_id FROM payouts WHERE retry_of = :payout_id
@@ -98,7 +107,7 @@ class Incidents(Part):
             await self._database.fetch(_ADD, named)
             return
         async with self._database.transaction() as connection:
-            await connection.execute(_FIRST, {"payout_id": incident.payout_id})
+            await connection.execute(_LOCKED, {"payout_id": incident.payout_id})
             await connection.execute(_ADD, named)
             await connection.execute(
                 _STOP_LATER,
