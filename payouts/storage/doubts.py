@@ -120,7 +120,7 @@ _PROVEN: Final = f"""NOT p.queued AND p.not_found_count >= 2
     AND p.last_not_found_at >= {seconds_since("p.first_not_found_at", "interval_s")}"""
 # Asked of the row as it stands: what the sweep has read may be older than the last answer, which
 # may have said that an earlier send arrived.
-_BY_POLICY: Final = """CAST(:by_policy AS boolean) AND p.attempts > 0
+_BY_POLICY: Final = """CAST(:by_policy AS boolean) AND p.attempts > 0 AND NOT p.ask_now
     AND coalesce(p.reason_source, '') <> 'result'
     AND coalesce(p.reason_class, '') NOT IN ('duplicate', 'refused-final')"""
 # Never sent by this database and expired: it ends (`expire_unsent`), nothing is sent.

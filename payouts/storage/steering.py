@@ -46,15 +46,15 @@ UPDATE accounts SET paused = true, paused_reason = :reason,
 """)
 _DOUBT_ALL: Final = text("""
 WITH asked AS (
-    UPDATE payouts SET ask_now = true, next_action_at = CAST(:at AS timestamptz),
+    UPDATE payouts SET ask_now = true,
+        next_action_at = CASE WHEN state <> 'submitting' THEN CAST(:at AS timestamptz) END,
         not_found_count = 0, first_not_found_at = NULL, last_not_found_at = NULL
-    WHERE state NOT IN ('succeeded', 'failed') AND state <> 'submitting'
+    WHERE state NOT IN ('succeeded', 'failed')
     RETURNING id
 ), dead AS (
     UPDATE workers SET dead_at = clock_timestamp() WHERE dead_at IS NULL AND retired_at IS NULL
 )
-SELECT (SELECT count(*) FROM asked)
-    + (SELECT count(*) FROM payouts WHERE state = 'submitting')
+SELECT count(*) FROM asked
 """)
 
 

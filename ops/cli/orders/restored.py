@@ -16,12 +16,12 @@ from ops.cli.words import plural
 
 _WHAT_NEXT: Final = (
     "All accounts are paused. Start the workers: they ask about every open payout, and pay"
-    " nothing. When `payouts list --state in_doubt` is empty, `payouts resume ACCOUNT` lets an"
-    " account go on."
+    " nothing. When `payouts list --state in_doubt` shows only what M-PESA does not know,"
+    " `payouts resume ACCOUNT` lets an account go on: that is sent then, under its own id."
 )
 
 
-async def restored(*, signature: Signed, ask_first: str = "1d", yes: bool = False) -> Exit:
+async def restored(*, signature: Signed, ask_first: str = "7d", yes: bool = False) -> Exit:
     """Tell that this database was restored from an older dump, before workers run on it.
 
     Pauses all accounts and has every open payout asked about before anything is sent for it.

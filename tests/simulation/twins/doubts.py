@@ -233,7 +233,8 @@ def _by_policy(st: Statement, payout: Payout) -> bool:
     arrived = reason is not None and (
         reason.source is ReasonSource.RESULT or reason.klass in {"duplicate", "refused-final"}
     )
-    return payout.attempts > 0 and ("resend by policy" in st.without or not arrived)
+    asked_first = payout.attempts == 0 or payout.ask_now
+    return not asked_first and ("resend by policy" in st.without or not arrived)
 
 
 def _proven(st: Statement, payout: Payout, grace_s: float, interval_s: float) -> bool:

@@ -85,14 +85,13 @@ class Steering(Session):
             opened = standing_in(st.tables, st.tables.by_state)
             forgotten: dict[str, object] = {
                 "ask_now": True,
-                "next_action_at": order.at,
                 "not_found_count": 0,
                 "first_not_found_at": None,
                 "last_not_found_at": None,
             }
             for payout in opened:
-                if payout.state is not State.SUBMITTING:
-                    st.update(payout, changed(payout, forgotten))
+                due = None if payout.state is State.SUBMITTING else order.at
+                st.update(payout, changed(payout, {**forgotten, "next_action_at": due}))
             details = {"asked about first": str(len(opened)), "new ones until": until.isoformat()}
             write_line(st, Action.RESTORED, "database", order, details)
             return len(opened)
