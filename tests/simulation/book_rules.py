@@ -102,8 +102,8 @@ class BookRules(MoveRules):
             self._report(2, f"{payout_id} has a second id {own_id}")
         if self._payout_of.setdefault(own_id, payout_id) != payout_id:
             self._report(2, f"{own_id} belongs to two payouts")
-        self._alike[row.msisdn, row.amount_minor].append(payout_id)
         if row.retry_of is None:
+            self._alike[row.msisdn, row.amount_minor].append(payout_id)
             self._root_of[payout_id] = payout_id
             if not any(one.is_of(row) for one in self._wanted[payout_id]):
                 self._report(10, f"{payout_id} is nothing that anybody wanted")
@@ -116,13 +116,9 @@ class BookRules(MoveRules):
         if not ordered_by:
             self._report(2, f"{payout_id} is a second submission that nobody ordered")
         sworn_by = self._sworn.get(row.retry_of, set())
-        by_word = first is not None and first.reason is not None
-        if (
-            by_word
-            and first.reason.code == NOT_PAID
-            and len(sworn_by) == 1
-            and ordered_by == sworn_by
-        ):
+        reason = None if first is None else first.reason
+        by_word = reason is not None and reason.code == NOT_PAID
+        if by_word and len(sworn_by) == 1 and ordered_by == sworn_by:
             self._report(4, f"{payout_id} was sworn to and ordered by one person")
         if row.retry_of in self._contradicted:
             self._report(4, f"{payout_id} is a second submission of what a Result contradicts")

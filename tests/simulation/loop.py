@@ -68,7 +68,7 @@ def _close(task: asyncio.Task[Any]) -> None:
         return
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     try:
-        task.get_coro().close()  # type: ignore[union-attr]
+        task.get_coro().close()
     except (RuntimeError, asyncio.CancelledError):
         return  # It wanted to wait while it was dying.
 
@@ -102,15 +102,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Return the virtual seconds since the world began."""
         return self._virtual_s
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> events.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> events.Handle:
         """Have a callback run at this instant; in which order is drawn."""
         handle = events.Handle(callback, args, self, context)
         self._todo.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """Have a callback run at an instant."""
@@ -119,7 +121,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, count, timer))
         return cast("events.TimerHandle", timer)  # Nobody asks it when; making one is dear.
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """Have a callback run after a delay."""
@@ -199,7 +201,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             last = todo.pop()
             if last is not handle:
                 todo[index] = last
-            if handle._cancelled or not self._may_run(handle):  # type: ignore[attr-defined]
+            if handle._cancelled or not self._may_run(handle):
                 continue
             self.steps += 1
             if self.steps > self._most_steps:
@@ -229,7 +231,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         timers, todo = self._timers, self._todo
         while timers:
             when, _, timer = heapq.heappop(timers)
-            if timer._cancelled:  # type: ignore[attr-defined]
+            if timer._cancelled:
                 continue
             self._virtual_s = max(self._virtual_s, when)
             todo.append(timer)

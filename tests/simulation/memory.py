@@ -105,7 +105,7 @@ class Memory:
         """Hear that the database is that of an earlier time: go on from what it holds."""
         self._restored = True
         books = self._own_books()
-        self.rows = dict(books.payouts)
+        self.rows = {str(name): row for name, row in books.payouts.items()}
         self._sum.clear()
         self._minor.clear()
         for row in self.rows.values():

@@ -23,20 +23,21 @@ from payouts.messaging.session import Handler
 from payouts.mpesa.client import SoapGateway
 from payouts.services.sweeps import Sweep, SweepLoops
 from payouts.settings import CallbackSettings, WorkerSettings
+from payouts.storage.clock import BooksClock
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from tests.simulation.auditor import Auditor
 from tests.simulation.clocks import ProcessClock
 from tests.simulation.loop import Process
 from tests.simulation.twins.broker import Broker
-from tests.simulation.twins.gateway import TwinGateway
+from tests.simulation.twins.gateway import TwinGateway, TwinPace
 from tests.simulation.twins.store import TwinStore
 from worker import app
 from worker.parts import Adapters, Parts
 
 STORE_WITHIN_S: Final = 20.0  # As callback_server/handlers.py has it.
-# These have to run as often as they do in production, or nothing else can.
-_PUNCTUAL: Final = frozenset({"heartbeat"})
+# The heartbeat has to come in time, or nothing else can; orphans are watched for as in production.
+_PUNCTUAL: Final = frozenset({"heartbeat", "orphans"})
 
 
 class Silence:
@@ -44,17 +45,6 @@ class Silence:
 
     def emit(self, signal: Signal, /, **fields: object) -> None:
         """Tell nobody."""
-
-
-class FreePace:
-    """A pace without a limit that now and then lets others go first."""
-
-    async def turn(self, account: AccountName) -> None:  # noqa: ARG002 - all are free
-        """Return at once, but not in the same step."""
-        await asyncio.sleep(0)
-
-    def slow_down(self, account: AccountName) -> None:
-        """Change nothing: there is no pace."""
 
 
 @dataclass(slots=True)
@@ -115,6 +105,7 @@ class Surroundings:
     clock: ProcessClock
     store: TwinStore
     broker: Broker
+    pace: TwinPace
     auditor: Auditor
     jitter: Jitter
     stretch: Callable[[], float]
@@ -203,18 +194,18 @@ class WorkerProcess:
         adapters = Adapters(
             store=cast("PostgresStore", around.store),
             gateway=cast("SoapGateway", self.gateway),
-            pace=cast("PostgresPace", FreePace()),
+            pace=cast("PostgresPace", around.pace),
             events=cast("AmqpEventPublisher", around.broker.publisher(around.process.name)),
             dead_letters=cast("DeadLetters", around.broker.dead_letters(around.process.name)),
-            clock=around.clock,
+            clock=cast("BooksClock", around.clock),
             telemetry=telemetry,
         )
         parts = Parts(self.settings, adapters)
         await parts.lease.enlist()
         await parts.accounts.refresh()
         consumers = self._consumers(parts)
-        sweeps = app._sweeps(self.settings, parts, adapters, consumers)
-        async with Loops(sweeps, around, telemetry) as loops:
+        own = app._sweeps(self.settings, parts, adapters, consumers)
+        async with Loops(own.all(), around, telemetry) as loops:
             for consumer in consumers.values():
                 consumer.start()
             await self.stopping.wait()

@@ -146,11 +146,13 @@ def _no_revoking() -> Any:
 
 
 def _nothing_expected() -> Any:
+    """Forget what is expected; what is orphaned by that is held back by `revoke`, so without it."""
+
     @contextmanager
     def expecting(*_: object) -> Iterator[None]:
         yield
 
-    return _patched(patch.object(Pool, "expecting", expecting))
+    return _patched(patch.object(Pool, "expecting", expecting), _no_revoking())
 
 
 def _no_slots() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tests.simulation.world import Outcome
 
@@ -15,6 +15,15 @@ def write_line(line: str) -> None:
     """Write one line to where results go."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def violated(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return what was violated, each with the command that plays it again."""
+    return [
+        f"{outcome.violations[0]}; python -m tests.simulation --seed {outcome.seed} --trace"
+        for outcome in outcomes
+        if outcome.violations
+    ]
 
 
 class Total:

@@ -20,6 +20,7 @@ KINDS: Final = (
     "broker",
     "broker-away",
     "commands",
+    "pace",
     "orders",
     "pauses",
     "restore",
@@ -75,6 +76,7 @@ class Scenario:
         skews_s: by how much each process's clock is ahead.
         repeat_window_s: for how long a payout is held that looks like another one; 0: never.
         progress: whether progress events are written, too.
+        spacing_s: how far apart the requests of one account are, over all workers.
     """
 
     seed: int
@@ -88,6 +90,7 @@ class Scenario:
     skews_s: list[float]
     repeat_window_s: float
     progress: bool
+    spacing_s: float
     store: StoreFaults = field(default_factory=StoreFaults)
     broker: BrokerFaults = field(default_factory=BrokerFaults)
     gateway: GatewayFaults = field(default_factory=GatewayFaults)
@@ -122,6 +125,7 @@ def scenario_of(seed: int, size: Size) -> Scenario:
         skews_s=[draw.uniform(-widest, widest) for _ in range(16)],
         repeat_window_s=draw.choice([0.0, 0.0, 30.0]),
         progress=draw.random() < 0.2,
+        spacing_s=draw.uniform(0.1, 1.0) if "pace" in kinds else 0.0,
     )
     _store(scenario)
     _broker(scenario)
@@ -161,7 +165,7 @@ def _settings(draw: random.Random, ambiguous: Ambiguous) -> dict[str, object]:
         "tries_at_once": draw.choice([1, 2, 3]),
         "concurrency": draw.choice([1, 2, 4, 100]),
         "prefetch": draw.choice([1, 3, 10, 50]),
-        "poison_after": 20,
+        "poison_after": draw.choice([20, 20, 3]),
     }
 
 

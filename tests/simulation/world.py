@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +22,7 @@ from tests.simulation.seams import BrokerFaults, GatewayFaults, StoreFaults
 from tests.simulation.trace import Trace
 from tests.simulation.troubles import Troubles
 from tests.simulation.twins.broker import Broker
-from tests.simulation.twins.gateway import Mpesa, TwinGateway
+from tests.simulation.twins.gateway import Mpesa, TwinGateway, TwinPace
 from tests.simulation.twins.store import Books, TwinStore
 from tests.simulation.twins.store import Settings as StoreSettings
 from tests.simulation.upstream import Wanted, plan
@@ -81,6 +81,7 @@ class World:
         self.mpesa = Mpesa(
             self.wire, self.scenario.gateway, self.auditor, self.tell_result, self.tell_timeout
         )
+        self.pace = TwinPace(self.mpesa, self.scenario.spacing_s)
         self.auditor.is_alive = self.mpesa.is_alive
         self.workers: dict[str, WorkerProcess] = {}
         self.callbacks: dict[str, CallbackProcess] = {}
@@ -201,6 +202,7 @@ class World:
             clock=clock,
             store=TwinStore(self.books, self.wire, self.scenario.store, clock, self._store),
             broker=self.broker,
+            pace=self.pace,
             auditor=self.auditor,
             jitter=self._draw.random,
             stretch=lambda: self.stretch,
@@ -229,7 +231,7 @@ class World:
         """Post a queue time-out likewise."""
         return await self._tell(lambda server: server.take_timeout(notice))
 
-    async def _tell(self, take: Callable[[CallbackProcess], object]) -> bool:
+    async def _tell(self, take: Callable[[CallbackProcess], Awaitable[bool]]) -> bool:
         if not self.callbacks:
             return False
         name = self._draw.choice(list(self.callbacks))
@@ -240,7 +242,7 @@ class World:
         async def handle() -> None:
             taken = False
             try:
-                taken = await take(server)  # type: ignore[misc]
+                taken = await take(server)
             except Exception as error:  # noqa: BLE001 - a defect; M-PESA sees a 500
                 self.loop.problems.append(f"a callback failed: {error!r}")
             if not answer.done():
@@ -290,7 +292,8 @@ class World:
             self._over.set_result(None)
 
     def _end(self) -> None:
-        for one in [*self.workers.values(), *self.callbacks.values()]:
+        everybody: list[WorkerProcess | CallbackProcess] = [*self.workers.values()]
+        for one in [*everybody, *self.callbacks.values()]:
             self.loop.kill(one.around.process)
         self.loop.abandon()
         self.loop.close()
