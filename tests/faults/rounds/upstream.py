@@ -85,6 +85,7 @@ class Upstream:
         async with self._opening:
             if self._exchange is None:
                 self._connection = await aio_pika.connect(self._amqp_url, timeout=CONFIRM_S)
-                channel = await self._connection.channel()
+                # A message that no queue takes yet comes back as an error, and is published again.
+                channel = await self._connection.channel(on_return_raises=True)
                 self._exchange = await channel.get_exchange(EXCHANGE, ensure=False)
             return self._exchange
