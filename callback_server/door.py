@@ -123,7 +123,8 @@ class Door:
 
     async def _connect(self, arrival: _Arrival, visitor: Visitor) -> None:
         server = self._runner.server
-        if server is None:
+        if server is None:  # The runner has been cleaned up meanwhile.
+            self._visitors.leave(visitor)
             arrival.connection.close()
             return
         protocol = _Attended(server(), visitor, self._visitors)

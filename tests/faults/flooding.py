@@ -32,8 +32,9 @@ def head(length: int) -> bytes:
 
 async def dribble(writer: asyncio.StreamWriter, data: bytes) -> None:
     """Send one byte at a time, slowly."""
-    for at in range(len(data)):
-        writer.write(data[at : at + 1])
+    while data:
+        writer.write(data[:1])
+        data = data[1:]
         await writer.drain()
         await asyncio.sleep(_DRIBBLE_S)
 
