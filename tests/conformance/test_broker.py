@@ -70,8 +70,7 @@ async def test_no_more_than_the_prefetch_is_in_hand(broker: Bed) -> None:
     handling = Handling()
     consumer = await broker.consumer("one", handling, prefetch=3)
     await broker.send(*(b"%d" % number for number in range(9)))
-    await until(lambda: consumer.in_hand == 3)
-    assert len(handling.deliveries) == 3
+    await until(lambda: consumer.in_hand == len(handling.deliveries) == 3)
     handling.open.set()
     await until(lambda: len(handling.deliveries) == 9 and consumer.in_hand == 0)
 
