@@ -59,6 +59,8 @@ INSERT INTO timeline (payout, at, actor, kind, attempt, source, detail)
 SELECT p.id, CAST(:at AS timestamptz), :actor, :kind, p.attempts, 'operator', :detail
 FROM payouts p WHERE p.payout_id = :payout_id
 """)
+# Two people who read the same line of a statement for two payouts come one after the other.
+_ONE_RECEIPT_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(727003)")
 _RECEIPT_OF: Final = text("SELECT payout_id FROM payouts WHERE transaction_id = :receipt LIMIT 1")
 
 _Act = Callable[[AsyncConnection, Payout], Awaitable[Carried]]
@@ -104,6 +106,7 @@ class PostgresOrders(Steering):
 
         async def act(connection: AsyncConnection, payout: Payout) -> Carried:
             refusal = _why_not_resolved(payout)
+            await connection.execute(_ONE_RECEIPT_AT_A_TIME)
             found = await connection.execute(_RECEIPT_OF, {"receipt": receipt})
             other = found.scalar_one_or_none()
             if refusal is None and other is not None:

@@ -227,6 +227,24 @@ async def test_a_receipt_belongs_to_one_payout(bed: Bed, orders: PostgresOrders)
     assert (await bed.standing("a")).state is State.IN_DOUBT
 
 
+async def test_two_people_with_one_receipt_resolve_one_payout(
+    bed: Bed, orders: PostgresOrders
+) -> None:
+    """Who reads the same line of a statement for another payout comes second, and is refused.
+
+    Proved by leaving the lock out: several are resolved by one receipt.
+    """
+    names = [f"p{number}" for number in range(8)]
+    for name in names:
+        await bed.bring_to(State.IN_DOUBT, name)
+
+    carried = await asyncio.gather(
+        *(orders.resolve_paid(PayoutId(name), "SKU1", JANE) for name in names)
+    )
+
+    assert [one.done for one in carried].count(True) == 1
+
+
 async def test_nobody_says_not_paid_too_soon_and_two_people_pay_again(
     bed: Bed, orders: PostgresOrders
 ) -> None:
