@@ -71,7 +71,10 @@ class LocalStack:
             self._place(folder, list(processes.free_ports(5)))
             _together(self._start_rabbitmq, self._start_postgresql)
         except BaseException:
-            self._end()
+            try:
+                self._end_processes()
+            finally:
+                self._release()
             raise
 
     def revive(self) -> None:
@@ -85,9 +88,12 @@ class LocalStack:
         """Ends both servers and removes their data; does nothing where nothing was started."""
         if self._lock is None:
             return
-        folder = self.folder
-        self._end()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._end_processes()
+            # While it is ours: whoever has the slot next makes a folder of the same name.
+            shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            self._release()
 
     def keep(self) -> None:
         """Leaves all up when this run ends, until `python -m ops.local down`."""
@@ -192,7 +198,7 @@ class LocalStack:
             raise LocalServerError(f"All {SLOTS} slots of {self._name!r} are in use.")
         return taken
 
-    def _end(self) -> None:
+    def _end_processes(self) -> None:
         """Ends the servers, then whatever else carries the run's mark."""
         steps: list[Callable[[], None]] = []
         if self._rabbitmq is not None:
@@ -201,10 +207,9 @@ class LocalStack:
             steps.append(self._postgresql.stop)
         try:
             _together(*steps)
+        finally:
             if self._folder is not None:
                 processes.end_all(self._folder)
-        finally:
-            self._release()
 
     def _release(self) -> None:
         if self._lock is not None:
