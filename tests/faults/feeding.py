@@ -33,12 +33,16 @@ class Feeder:
         collector: knows which payouts have ended.
         open_at_most: how many may be on their way at a time; those in doubt for long do not
             count, up to a bound, or they would keep all others from coming.
+        rate: how many a second, at most.
     """
 
-    def __init__(self, amqp_url: str, collector: Collector, *, open_at_most: int) -> None:
+    def __init__(
+        self, amqp_url: str, collector: Collector, *, open_at_most: int, rate: float
+    ) -> None:
         self._amqp_url = amqp_url
         self._collector = collector
         self._open_at_most = open_at_most
+        self._rate = rate
         self._open: dict[str, float] = {}
         self._endless: deque[float] = deque()
         self._again: dict[str, Command] = {}
@@ -67,13 +71,17 @@ class Feeder:
     async def feed(self, commands: Iterable[Command], *, wanted: Callable[[], bool]) -> None:
         """Publish all commands as earlier ones end; stop early once no more are `wanted`."""
         left = deque(commands)
+        allowed, then = 1.0, time.monotonic()
         while left and wanted():
             await self.follow_up()
-            room = min(AT_ONCE, self._room())
+            now = time.monotonic()
+            allowed, then = min(AT_ONCE, allowed + (now - then) * self._rate), now
+            room = min(AT_ONCE, self._room(), int(allowed))
             if room <= 0:
                 await self._collector.changed(LOOK_S)
                 continue
             batch = [left.popleft() for _ in range(min(room, len(left)))]
+            allowed -= len(batch)
             await asyncio.gather(*(self._begin(command) for command in batch))
 
     async def follow_up(self) -> int:

@@ -1,7 +1,7 @@
-"""Makes a process of a test wait less where no setting says how long: sweeps and the outbox.
+"""Makes a process of a test wait less where no setting says how long, and open few connections.
 
-Only waits are shortened, so that a dead process's leftovers are found in tenths of a second and a
-run of ten thousand deaths fits into minutes. What is done, and in which order, stays.
+So a dead process's leftovers are found soon, and a birth costs little: a run of ten thousand
+deaths fits into minutes. What is done, and in which order, stays.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import Any, Final
 
 import callback_server.sweeps
 import payouts.services.relay
+import payouts.storage.engine
 import worker.sweeps
 from payouts.services.sweeps import Sweep
+from payouts.storage.engine import create_engine
 
-LONGEST_REST_S: Final = 0.4
+LONGEST_REST_S: Final = 0.8
+POOL_SIZE: Final = 4
 _SHORTER: Final = (
     (payouts.services.relay, "OVERLOOKED_AFTER_S", 1.0),
     (payouts.services.relay, "HIDDEN_S", 3.0),
@@ -31,6 +34,9 @@ def hurry() -> None:
         if not isinstance(getattr(module, name), float):
             raise TypeError(f"{module.__name__}.{name} is no number of seconds")
         setattr(module, name, seconds)
+    # Each connection is a process of PostgreSQL's, and most of a birth's cost.
+    vars(payouts.storage.engine)["POOL_OVERFLOW"] = 0
+    (create_engine.__kwdefaults__ or {})["pool_size"] = POOL_SIZE
     for kind in _SWEEPING:
         setattr(kind, kind.all.__name__, _restless(kind.all))
 

@@ -32,6 +32,8 @@ from tests.faults.stories import stories
 WORKERS: Final = 3
 CALLBACK_SERVERS: Final = 2
 OPEN_AT_MOST: Final = 40
+# A second. More would cost the machine deaths, and show nothing else.
+RATE: Final = 25.0
 SETTLE_S: Final = 90.0
 RANDOM: Final = "random"
 SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -118,7 +120,7 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         exits.push_async_callback(connection.close)
         collector = await exits.enter_async_context(Collector(environ["PAYOUTS_AMQP_URL"]))
         feeder = await exits.enter_async_context(
-            Feeder(environ["PAYOUTS_AMQP_URL"], collector, open_at_most=OPEN_AT_MOST)
+            Feeder(environ["PAYOUTS_AMQP_URL"], collector, open_at_most=OPEN_AT_MOST, rate=RATE)
         )
         keeper = Keeper(arena.nursery, environ, folder, plan, crowded=lambda: feeder.crowded)
         operator = await exits.enter_async_context(_operator(environ["PAYOUTS_DATABASE_URL"]))

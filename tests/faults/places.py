@@ -52,7 +52,7 @@ class Place:
 
     Args:
         often: how many passings may go by before the one that kills, at most.
-        rare: whether it is passed only now and then, so that each passing has to be used.
+        rare: the processes that pass it only now and then, so that each passing has to be used.
         found: whether `after` means only passings that found or changed something.
         load: what has to be published so that it is passed.
     """
@@ -65,7 +65,7 @@ class Place:
     part: Part = Part.WORK
     seam: Seam = Seam.METHOD
     often: int = 1
-    rare: bool = False
+    rare: tuple[Process, ...] = ()
     found: bool = False
     load: Load = Load.MIXED
 
@@ -77,6 +77,12 @@ class Point:
     place: Place
     process: Process
     moment: Moment
+
+    @property
+    def rare(self) -> bool:
+        """Whether a life is armed with it besides its target."""
+        found = self.place.found and self.moment is Moment.AFTER
+        return found or self.process in self.place.rare
 
     @property
     def name(self) -> str:

@@ -103,7 +103,7 @@ class PointPlan:
         target = draws.choice(candidates)
         armed = {target.name: draws.randint(1, target.place.often)}
         if part is Part.WORK:
-            armed |= {point.name: 1 for point in candidates if point.place.rare}
+            armed |= {point.name: 1 for point in candidates if point.rare}
         return Fate(
             armed=armed,
             term_after_s=term_s if part is Part.DRAIN else None,

@@ -41,7 +41,7 @@ def _statement(
     *,
     moments: tuple[Moment, ...] = (B, A),
     often: int = 1,
-    rare: bool = False,
+    rare: tuple[Process, ...] = (),
     found: bool = False,
     part: Part = Part.WORK,
     load: Load = Load.MIXED,
@@ -60,7 +60,14 @@ def _statement(
     )
 
 
-def _commit(writer: str, step: str, processes: tuple[Process, ...], *, often: int) -> Place:
+def _commit(
+    writer: str,
+    step: str,
+    processes: tuple[Process, ...],
+    *,
+    often: int,
+    rare: tuple[Process, ...] = (),
+) -> Place:
     return Place(
         name=f"{writer}-commit",
         step=step,
@@ -69,6 +76,7 @@ def _commit(writer: str, step: str, processes: tuple[Process, ...], *, often: in
         processes=processes,
         seam=Seam.BATCH,
         often=often,
+        rare=rare,
     )
 
 
@@ -92,7 +100,7 @@ def _method(
     processes: tuple[Process, ...] = W,
     *,
     often: int = 1,
-    rare: bool = False,
+    rare: tuple[Process, ...] = (),
     part: Part = Part.WORK,
 ) -> Place:
     return Place(
@@ -144,13 +152,13 @@ _INTAKE: Final = (
     ),
     _commit("intents", "commit intents", W, often=20),
     _statement("record_intent", "the intent is durable and heard of", moments=(A,), often=40),
-    _statement("record_rejection", "commit a `payout.rejected` of an invalid command", rare=True),
+    _statement("record_rejection", "commit a `payout.rejected` of an invalid command", rare=BOTH),
     _method(
         "dead-letter",
         "publish a dead letter until confirmed",
         "payouts.messaging.publisher:DeadLetters.put",
         (B, D, A),
-        rare=True,
+        rare=BOTH,
     ),
     _statement("begin_suspect", "write down that a suspect is tried alone", load=Load.SUSPECTED),
     _statement("clear_suspect", "forget a suspect", load=Load.SUSPECTED),
@@ -166,13 +174,15 @@ _INTAKE: Final = (
 _SUBMISSION: Final = (
     _method("submit", "send a payment: begun / answered", f"{_GATEWAY}.submit", (B, A), often=40),
     _gate("submit", "the payment's first byte: at the gate / written", (B, S), often=40),
-    _commit("moves", "commit answers and other transitions", BOTH, often=20),
-    _statement("move", "the transition is durable and heard of", BOTH, moments=(A,), often=20),
-    _commit("notes", "commit notes in the timeline", BOTH, often=4),
+    _commit("moves", "commit answers and other transitions", BOTH, often=20, rare=C),
     _statement(
-        "count_refusal", "count a configuration refusal, perhaps pause the account", rare=True
+        "move", "the transition is durable and heard of", BOTH, moments=(A,), often=20, rare=C
     ),
-    _statement("clear_refusals", "forget refusals after an acceptance", rare=True),
+    _commit("notes", "commit notes in the timeline", BOTH, often=4, rare=C),
+    _statement(
+        "count_refusal", "count a configuration refusal, perhaps pause the account", rare=BOTH
+    ),
+    _statement("clear_refusals", "forget refusals after an acceptance", rare=BOTH),
     _statement("claim_due", "claim payouts that are due", moments=(B, D, A), found=True),
 )
 
@@ -192,6 +202,7 @@ _COMPLETION: Final = (
         (B, A),
         BOTH,
         often=20,
+        rare=W,
     ),
     _method(
         "queue-timeout",
@@ -199,14 +210,14 @@ _COMPLETION: Final = (
         "payouts.services.completion:Completions.take_queue_timeout",
         (B, A),
         C,
-        rare=True,
+        rare=BOTH,
     ),
-    _commit("completions", "commit ends with their events", BOTH, often=10),
-    _statement("complete", "the end is durable and heard of", BOTH, moments=(A,), often=10),
-    _statement("record_incident", "keep an incident", BOTH, rare=True),
-    _statement("record_balance", "write the balance down that a Result told", BOTH, rare=True),
+    _commit("completions", "commit ends with their events", BOTH, often=10, rare=W),
+    _statement("complete", "the end is durable and heard of", BOTH, moments=(A,), often=10, rare=W),
+    _statement("record_incident", "keep an incident", BOTH, rare=BOTH),
+    _statement("record_balance", "write the balance down that a Result told", BOTH, rare=BOTH),
     _statement(
-        "set_paused", "pause an account whose Results blame its configuration", C, rare=True
+        "set_paused", "pause an account whose Results blame its configuration", C, rare=BOTH
     ),
 )
 
@@ -230,10 +241,10 @@ _RECONCILIATION: Final = (
     _gate("ask_broker", "the question's bytes are written", (S,)),
     _method("ask-core", "ask the core: answered", f"{_GATEWAY}.ask_core", (A,)),
     _gate("ask_core", "the question's first byte: at the gate / written", (B, S)),
-    _statement("attach_conversation", "keep the gateway's id of a question", rare=True),
-    _statement("record_not_found", "count a *not found*", BOTH, rare=True),
-    _statement("resend", "claim a payout for the same id's next send", found=True, rare=True),
-    _statement("record_sighting", "forget *not found*: it was seen", BOTH, rare=True),
+    _statement("attach_conversation", "keep the gateway's id of a question", rare=BOTH),
+    _statement("record_not_found", "count a *not found*", BOTH, rare=BOTH),
+    _statement("resend", "claim a payout for the same id's next send", found=True, rare=BOTH),
+    _statement("record_sighting", "forget *not found*: it was seen", BOTH, rare=BOTH),
     _statement("postpone", "leave a payout to a person", load=Load.STUCK),
 )
 
