@@ -17,7 +17,7 @@ KEEP_ALIVE_S: Final = 75.0
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 4096
 READ_BYTES: Final = 16 * 1024
-LINGER_S: Final = 1.0  # What is still sent by one who was refused is read for so long.
+LINGER_S: Final = 5.0  # What is still sent by one who was refused is read for so long.
 
 
 def runner_of(
@@ -57,7 +57,7 @@ def application(handlers: Handlers, prefix: str) -> web.Application:
 def _attending(visitors: Visitors) -> Middleware:
     @web.middleware
     async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with visitors.request(request.protocol):
+        with visitors.request(request.protocol, request.content.is_eof):
             return await handler(request)
 
     return attend

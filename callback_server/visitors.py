@@ -21,7 +21,7 @@ class Phase(Enum):
     """What a connection is doing."""
 
     HEAD = auto()  # Connected, or in the middle of a request's head.
-    BODY = auto()  # Sending a body, within the handler's own time.
+    BODY = auto()  # Sending a body, within the handler's time, or the rest of a refused one.
     BUSY = auto()  # Its request is whole and in hand; it is not dropped.
     IDLE = auto()  # Between two requests.
 
@@ -111,8 +111,16 @@ class Visitors:
             asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again, visitor)
 
     @contextmanager
-    def request(self, protocol: object) -> Iterator[None]:
-        """Hold for as long as a request is handled, from its head on."""
+    def request(
+        self, protocol: object, has_ended: Callable[[], bool] = lambda: True
+    ) -> Iterator[None]:
+        """Hold for as long as a request is handled, from its head on.
+
+        Args:
+            protocol: the server's, as told to `name`.
+            has_ended: whether all of the request has come; what is still sent of one that was
+                refused is read for a moment, so that the sender hears of it.
+        """
         visitor = self._known.get(protocol)
         if visitor is None:
             yield
@@ -125,7 +133,9 @@ class Visitors:
             if visitor.inside:
                 self._wait(visitor)
                 visitor.phase = Phase.HEAD if visitor.early else Phase.IDLE
-                if visitor.early:
+                if not has_ended():
+                    visitor.phase = Phase.BODY
+                if visitor.phase is not Phase.IDLE:
                     visitor.early = False
                     self._arm(visitor)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from callback_server.visitors import MAX_HEAD_BYTES, SETTLED_S, Visitor, Visitors
+from callback_server.visitors import MAX_HEAD_BYTES, SETTLED_S, Phase, Visitor, Visitors
 from payouts.domain.signals import Signal
 
 
@@ -156,6 +156,22 @@ async def test_a_head_without_end_is_ended(dropped: Dropped) -> None:
     with visitors.request("a-2"):  # Its body came along with its head.
         await asyncio.wait_for(dropped.some.wait(), 5)
     assert (dropped.names, dropped.reasons) == (["a-1"], ["head"])
+
+
+async def test_the_rest_of_a_refused_body_is_no_head(dropped: Dropped) -> None:
+    """Who sends too much hears of it, instead of losing the connection; not for ever.
+
+    Proved by taking every byte after an answer for a head.
+    """
+    visitors = full(dropped)
+    visitor = enter(visitors, dropped, "a", "a-1")
+    assert visitor is not None
+    with visitors.request("a-1", lambda: False):
+        pass
+    for _ in range(2):
+        visitors.heard(visitor, MAX_HEAD_BYTES)
+    assert (visitor.phase, visitor.head_bytes) == (Phase.BODY, 0)
+    assert visitor.timer is not None
 
 
 async def test_leaving_twice_counts_once(dropped: Dropped) -> None:
