@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,7 +31,7 @@ class Upstream:
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
         self._opening = asyncio.Lock()
-        self.again = 0
+        self.causes: Counter[str] = Counter()
 
     async def publish(self, commands: Sequence[Published], *, over_s: float = 0.0) -> None:
         """Return when all are confirmed, at the earliest after `over_s`."""
@@ -65,7 +66,6 @@ class Upstream:
         message = aio_pika.Message(command.body(), content_type="application/json", delivery_mode=2)
         try:
             while not await self._confirmed(message, command.account):
-                self.again += 1
                 await asyncio.sleep(AGAIN_S)
         finally:
             places.release()
@@ -74,9 +74,12 @@ class Upstream:
         tried: list[AbstractExchange] = []
         confirmed: list[bool] = []
         with loss_of_the_broker():
-            tried.append(await self._open())
-            await tried[0].publish(message, routing_key=account, timeout=CONFIRM_S)
-            confirmed.append(True)
+            try:
+                tried.append(await self._open())
+                await tried[0].publish(message, routing_key=account, timeout=CONFIRM_S)
+                confirmed.append(True)
+            except Exception as error:  # noqa: BLE001 - the library raises bare ones, too
+                self.causes[type(error).__name__] += 1
         if tried and not confirmed and tried[0] is self._exchange:
             await self.close()
         return bool(confirmed)
@@ -87,5 +90,5 @@ class Upstream:
                 self._connection = await aio_pika.connect(self._amqp_url, timeout=CONFIRM_S)
                 # A message that no queue takes yet comes back as an error, and is published again.
                 channel = await self._connection.channel(on_return_raises=True)
-                self._exchange = await channel.get_exchange(EXCHANGE, ensure=False)
+                self._exchange = await channel.get_exchange(EXCHANGE)
             return self._exchange
