@@ -14,6 +14,14 @@ from tests.simulation.loop import SimulatedLoop, present_process
 BEGINNING: Final = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
+async def sleep(seconds: float) -> None:
+    """Let so much virtual time go by; no real time does."""
+    await asyncio.sleep(seconds)
+
+
+pass_time = sleep
+
+
 class TrueClock:
     """The world's own time; what the database and M-PESA go by."""
 

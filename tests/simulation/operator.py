@@ -10,6 +10,7 @@ from payouts.domain.errors import StoreUnavailableError
 from payouts.domain.payout import Payout
 from payouts.domain.values import AccountName, PayoutId, RunId
 from payouts.ports import Order
+from tests.simulation.clocks import pass_time
 from tests.simulation.seams import StoreFaults
 from tests.simulation.twins.store import TwinStore
 from tests.simulation.upstream import RUNS
@@ -105,12 +106,12 @@ class Operator:
         if draw.random() < 0.5:
             name = draw.choice(list(self._world.books.accounts) or [AccountName("default")])
             await self._surely(lambda: self._pause_account(name, paused=True))
-            await self._world.clock.sleep(seconds)
+            await pass_time(seconds)
             await self._surely(lambda: self._pause_account(name, paused=False))
         else:
             run = RunId(draw.choice(RUNS))
             await self._surely(lambda: self._pause_run(run, paused=True))
-            await self._world.clock.sleep(seconds)
+            await pass_time(seconds)
             await self._surely(lambda: self._pause_run(run, paused=False))
 
     async def _pause_account(self, name: AccountName, *, paused: bool) -> None:
@@ -146,5 +147,5 @@ class Operator:
             try:
                 return await order()
             except StoreUnavailableError:
-                await self._world.clock.sleep(0.5)
+                await pass_time(0.5)
         return await order()

@@ -27,7 +27,7 @@ from payouts.storage.clock import BooksClock
 from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from tests.simulation.auditor import Auditor
-from tests.simulation.clocks import ProcessClock
+from tests.simulation.clocks import ProcessClock, pass_time
 from tests.simulation.loop import Process
 from tests.simulation.twins.broker import Broker
 from tests.simulation.twins.gateway import TwinGateway, TwinPace
@@ -129,7 +129,7 @@ class _RestingClock:
 
     async def sleep(self, seconds: float) -> None:
         """Rest longer than was asked for."""
-        await asyncio.sleep(seconds * self._stretch())
+        await pass_time(seconds * self._stretch())
 
 
 class Loops:

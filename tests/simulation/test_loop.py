@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.clocks import pass_time
 from tests.simulation.loop import Process, SimulatedLoop, StuckError
 from tests.simulation.scenario import stream
 
@@ -22,7 +23,7 @@ def test_time_jumps_to_the_next_timer() -> None:
     loop = SimulatedLoop(stream(1, "order"))
 
     async def main() -> float:
-        await asyncio.sleep(3600)
+        await pass_time(3600)
         return loop.time()
 
     assert run(loop, main()) == 3600
@@ -55,18 +56,18 @@ def test_a_killed_process_never_goes_on() -> None:
 
     async def victim() -> None:
         try:
-            await asyncio.sleep(1)
+            await pass_time(1)
             done.append("first")
-            await asyncio.sleep(1)
+            await pass_time(1)
             done.append("second")
         finally:
             asyncio.get_running_loop().call_soon(done.append, "cleaned up")
 
     async def main() -> None:
         loop.start(process, victim())
-        await asyncio.sleep(1.5)
+        await pass_time(1.5)
         loop.kill(process)
-        await asyncio.sleep(10)
+        await pass_time(10)
 
     run(loop, main())
 
@@ -80,16 +81,16 @@ def test_a_frozen_process_goes_on_later_than_it_wanted() -> None:
     woken: list[float] = []
 
     async def sleeper() -> None:
-        await asyncio.sleep(1)
+        await pass_time(1)
         woken.append(loop.time())
 
     async def main() -> None:
         loop.start(process, sleeper())
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         loop.freeze(process)
-        await asyncio.sleep(30)
+        await pass_time(30)
         loop.thaw(process)
-        await asyncio.sleep(1)
+        await pass_time(1)
 
     run(loop, main())
 
@@ -110,7 +111,7 @@ def test_a_fuse_strikes_after_so_many_steps() -> None:
     async def main() -> None:
         process.fuse = (4, lambda: loop.kill(process))
         loop.start(process, victim())
-        await asyncio.sleep(1)
+        await pass_time(1)
 
     run(loop, main())
 

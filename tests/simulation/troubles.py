@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.simulation.clocks import pass_time
 from tests.simulation.scenario import stream
 from tests.simulation.twins.session import LATE_S
 from tests.simulation.twins.store import Tables
@@ -62,7 +63,7 @@ class Troubles:
 
     async def _crash(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 5):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             name = self._someone(draw)
             self._strike(name, draw, partial(self._world.kill, str(name)), "crash")
 
@@ -78,7 +79,7 @@ class Troubles:
     async def _freeze(self, draw: random.Random) -> None:
         loop = self._world.loop
         for pause_s in await self._now_and_then(draw, 3):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             name = self._someone(draw)
             one = self._world.workers.get(name or "") or self._world.callbacks.get(name or "")
             if one is None or one.around.process.frozen:
@@ -93,7 +94,7 @@ class Troubles:
 
     async def _drain(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 2):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             name = self._someone(draw)
             one = self._world.workers.get(name or "") or self._world.callbacks.get(name or "")
             if one is not None:
@@ -103,7 +104,7 @@ class Troubles:
 
     async def _jump(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 4):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             name = self._someone(draw)
             one = self._world.workers.get(name or "") or self._world.callbacks.get(name or "")
             if one is not None:
@@ -112,48 +113,48 @@ class Troubles:
 
     async def _store_away(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 2):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             self._tell("store away")
             self._world.scenario.store.away = True
-            await asyncio.sleep(draw.uniform(*AWAY_S))
+            await pass_time(draw.uniform(*AWAY_S))
             self._world.scenario.store.away = False
 
     async def _broker_away(self, draw: random.Random) -> None:
         faults = self._world.scenario.broker
         for pause_s in await self._now_and_then(draw, 2):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             self._tell("broker away")
             name = draw.choice(["away", "away", "unroutable"])
             setattr(faults, name, True)
-            await asyncio.sleep(draw.uniform(*AWAY_S))
+            await pass_time(draw.uniform(*AWAY_S))
             setattr(faults, name, False)
 
     async def _gateway_away(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 2):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             self._tell("gateway away")
             self._world.scenario.gateway.away = True
-            await asyncio.sleep(draw.uniform(*AWAY_S))
+            await pass_time(draw.uniform(*AWAY_S))
             self._world.scenario.gateway.away = False
 
     async def _orders(self, draw: random.Random) -> None:
         busy_s = self._world.scenario.busy_s
         for _ in range(draw.randint(5, 40)):
-            await asyncio.sleep(draw.expovariate(20 / busy_s))
+            await pass_time(draw.expovariate(20 / busy_s))
             await self._world.operator.order_something()
 
     async def _pauses(self, draw: random.Random) -> None:
         for pause_s in await self._now_and_then(draw, 2):
-            await asyncio.sleep(pause_s)
+            await pass_time(pause_s)
             self._tell("pause")
             await self._world.operator.pause_something(draw.uniform(1.0, 8.0))
 
     async def _restore(self, draw: random.Random) -> None:
         """Go through the drill: a dump, later its restoration, and everything published anew."""
         world = self._world
-        await asyncio.sleep(draw.choice([0.0, draw.uniform(0.0, world.scenario.busy_s)]))
+        await pass_time(draw.choice([0.0, draw.uniform(0.0, world.scenario.busy_s)]))
         dump = world.books.snapshot()
-        await asyncio.sleep(draw.uniform(0.5, 15.0))
+        await pass_time(draw.uniform(0.5, 15.0))
         if self._loses_second_submissions(dump):
             return
         self._tell("restore")
@@ -161,7 +162,7 @@ class Troubles:
         world.shut = True
         for name in [*world.workers, *world.callbacks]:
             world.kill(name, restart=False)
-        await asyncio.sleep(LATE_S + 1.0)  # Whatever was under way has ended with its session.
+        await pass_time(LATE_S + 1.0)  # Whatever was under way has ended with its session.
         world.books.restore(dump)
         world.auditor.restored()
         await world.operator.tell_restored()
@@ -170,7 +171,7 @@ class Troubles:
             world.start_worker()
         for _ in range(max(callbacks, 1)):
             world.start_callback()
-        await asyncio.sleep(draw.uniform(0.0, 10.0))
+        await pass_time(draw.uniform(0.0, 10.0))
         for account, wanted in world.auditor.messages():
             if wanted.valid:
                 again = replace(wanted, message_id=f"{wanted.message_id}+")

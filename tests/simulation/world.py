@@ -12,7 +12,7 @@ from typing import Final
 from payouts.domain.answers import QueueTimeout, Result
 from payouts.domain.values import AccountName
 from tests.simulation.auditor import Auditor, Violation
-from tests.simulation.clocks import ProcessClock, TrueClock, Wire
+from tests.simulation.clocks import ProcessClock, TrueClock, Wire, pass_time
 from tests.simulation.configuration import callback_settings, worker_settings
 from tests.simulation.loop import Process, SimulatedLoop, StuckError
 from tests.simulation.operator import Operator
@@ -133,7 +133,7 @@ class World:
         self._calm_down()
         began_s = self.loop.time()
         while True:
-            await asyncio.sleep(CALM_LOOK_S)
+            await pass_time(CALM_LOOK_S)
             if self._at_rest() or self.loop.time() - began_s > CALM_WITHIN_S:
                 break
             self.stretch = min(20.0, self.stretch * 1.5)
@@ -144,7 +144,7 @@ class World:
 
     async def _publish(self) -> None:
         for at_s, account, wanted in plan(self.scenario):
-            await asyncio.sleep(max(0.0, at_s - self.loop.time()))
+            await pass_time(max(0.0, at_s - self.loop.time()))
             self.publish(account, wanted)
 
     def publish(self, account: str, wanted: Wanted) -> None:
