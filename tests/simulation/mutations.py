@@ -141,7 +141,11 @@ MUTATIONS: Final = (
     _service("command acknowledged last", "RabbitMQ forgets a command before it is durable"),
     _service("repeats are not submitted", "a repeated command is sent as if it were new"),
     _service("instants of intents differ", "two deliveries in one instant both send"),
-    _service("suspects are tried alone", "innocents are put aside as poison", kinds=("crash",)),
+    _service(
+        "suspects are tried alone",
+        "innocents are put aside as poison",
+        kinds=("broker", "crash", "store-away"),
+    ),
     _sql("intent once", "a repeated command writes its payout anew"),
     _sql("conflict compare", "other content under a known id is taken for a repeat"),
     _sql("insert paused", "an intent of a paused account or run is sent"),
