@@ -31,6 +31,7 @@ class Upstream:
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
         self._opening = asyncio.Lock()
+        self.again = 0
         self.causes: Counter[str] = Counter()
 
     async def publish(self, commands: Sequence[Published], *, over_s: float = 0.0) -> None:
@@ -66,6 +67,7 @@ class Upstream:
         message = aio_pika.Message(command.body(), content_type="application/json", delivery_mode=2)
         try:
             while not await self._confirmed(message, command.account):
+                self.again += 1
                 await asyncio.sleep(AGAIN_S)
         finally:
             places.release()
