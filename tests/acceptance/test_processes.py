@@ -232,21 +232,24 @@ async def test_each_account_has_its_own_queue_and_short_code(
         assert (await world.ended("own-1"))["type"] == "payout.succeeded"
 
 
-async def test_servers_that_die_and_come_back_lose_nothing(
+async def test_while_the_database_is_away_a_callback_is_told_to_come_again(
     mortal_stack: LocalStack, amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    """PostgreSQL and RabbitMQ are killed in the middle of a run; a callback meanwhile gets 503."""
+    """PostgreSQL is killed in the middle of a run: 503, and nothing is lost (contract §3).
+
+    More deaths of servers: tests/faults/test_servers.py.
+    """
     async with running_world(amqp_url, database_url, tmp_path) as world:
         await world.start_callback_server()
         await world.start_worker()
         await world.listen()
-        ids = [f"outage-{n}" for n in range(600)]
+        ids = [f"outage-{n}" for n in range(200)]
         await world.publish(*[command(one) for one in ids])
 
         async def some() -> bool:
-            return len(world.events) >= 100
+            return len(world.events) >= 20
 
-        await world.until(some, "a hundred payouts have ended")
+        await world.until(some, "twenty payouts have ended")
         await asyncio.to_thread(mortal_stack.postgresql.kill)
         body = (
             b"<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body><r:ResultMsg"
@@ -264,14 +267,6 @@ async def test_servers_that_die_and_come_back_lose_nothing(
             assert answer.status == 503
             assert "200000001" in await answer.text()
         await asyncio.to_thread(mortal_stack.postgresql.start)
-
-        async def more() -> bool:
-            return len(world.events) >= 300
-
-        await world.until(more, "three hundred payouts have ended", 60)
-        await asyncio.to_thread(mortal_stack.rabbitmq.kill)
-        await asyncio.to_thread(mortal_stack.rabbitmq.start)
-        await world.reconnect()
         await world.all_ended(ids, within_s=90)
         assert world.paid() == {one: ["150.50"] for one in ids}
         for payout_id in ids:

@@ -69,7 +69,6 @@ class World:
     channel: aio_pika.abc.AbstractChannel
     connection: asyncpg.Connection
     callback_port: int
-    opened: list[aio_pika.abc.AbstractConnection] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     events: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,15 +148,6 @@ class World:
             await message.ack()
 
         await queue.consume(take)
-
-    async def reconnect(self) -> None:
-        """Listen and look again after RabbitMQ or PostgreSQL was restarted."""
-        if self.connection.is_closed():
-            self.connection = await asyncpg.connect(self.database_url)
-        amqp = await aio_pika.connect(self.amqp_url)
-        self.opened.append(amqp)
-        self.channel = await amqp.channel()
-        await self.listen()
 
     async def ended(self, payout_id: str, within_s: float = 30) -> dict[str, Any]:
         """Return the completion event of a payout, once it has come."""
@@ -322,8 +312,6 @@ def _environ(
 
 
 async def _end(world: World) -> None:
-    for connection in world.opened:
-        await connection.close()
     # Those that are asked write down their coverage; those that take long are not waited for.
     running = [process for process in world.processes if process.child.returncode is None]
     for process in running:
