@@ -40,10 +40,10 @@ RECEIVER: Final = "25471{:07}"
 _AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 _STANDING: Final = """
 SELECT count(*) AS known,
-    count(*) FILTER (WHERE state NOT IN ('succeeded', 'failed')
-        AND NOT (state = 'in_doubt' AND next_action_at IS NULL)) AS open,
+    count(*) FILTER (WHERE completed_at IS NULL AND NOT undecided) AS open,
+    count(*) FILTER (WHERE completed_at IS NULL AND undecided) AS undecided,
     (SELECT count(*) FROM events WHERE published_at IS NULL) AS unpublished
-FROM payouts
+FROM payouts, LATERAL (SELECT state = 'in_doubt' AND payout_id = ANY ($1::text[])) d(undecided)
 """
 _RESUME: Final = """
 UPDATE accounts SET paused = false, refusals = 0, paused_reason = NULL, paused_at = NULL
@@ -179,14 +179,17 @@ class Stage:
         missing = sum(not self.collector.has_ended(one) for one in must_end)
         if missing > len(must_end) // 50:
             return {"without an event": missing}  # Looking closer would only cost.
-        row = await self.ask(_STANDING)
+        undecided = [one.payout_id for one in self.published if May.STAY_IN_DOUBT in one.may]
+        row = await self.ask(_STANDING, undecided)
+        pending = (await self.arena.gateway.statistics())["pending"]
         aside = len({letter.payout_id for letter in self.collector.put_aside})
         left = {
             "without an event": missing,
             "unknown": len(self.published) - aside - row["known"],
             "open": row["open"],
             "unpublished": row["unpublished"],
-            "pending at the gateway": (await self.arena.gateway.statistics())["pending"],
+            # What nobody decides is asked about for ever.
+            "pending at the gateway": 0 if row["undecided"] else pending,
         }
         return {what: count for what, count in left.items() if count}
 
