@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import signal
 import sys
 import time
@@ -78,8 +79,8 @@ async def hold(place: Arena, order: Order, totals: Totals) -> None:
     lines = [line(outcome)]
     if wrong:
         lines += [f"  again: {replay_of(order)}", *(f"  {one}" for one in wrong[:10])]
-        for payout_id, story in outcome.stories.items():
-            lines += [f"  {payout_id}", *(f"    {one}" for one in story)]
+    for payout_id, story in outcome.stories.items():
+        lines += [f"  wrong or slow: {payout_id}", *(f"    {one}" for one in story)]
     sys.stderr.write("\n".join(lines) + "\n")
 
 
@@ -104,6 +105,9 @@ def _enough(wanted: Wanted, totals: Totals, began: float) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print the table, and return 1 if anything was wrong."""
     asked = _parser().parse_args(arguments)
+    # The library tells at length of each connection that a round takes away.
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     totals = Totals()
     if asked.replay is not None:
         work = again(_order(asked.replay), totals)
