@@ -35,6 +35,8 @@ OPEN_AT_MOST: Final = 40
 # A second. More would cost the machine deaths, and show nothing else.
 RATE: Final = 25.0
 SETTLE_S: Final = 90.0
+SLOW_S: Final = 30.0
+RESUMED_AFTER_S: Final = 2.5  # So long that what expires unsent does so meanwhile.
 RANDOM: Final = "random"
 SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     Load.STUCK: {"PAYOUTS_STUCK_AFTER_S": "3", "PAYOUTS_CIRCUIT_FAILURES": "10000"},
@@ -49,9 +51,13 @@ SELECT count(*) FILTER (WHERE state NOT IN ('succeeded', 'failed')
     (SELECT count(*) FROM events WHERE published_at IS NULL) AS unpublished
 FROM payouts
 """
+_STILL_OPEN: Final = """
+SELECT payout_id FROM payouts WHERE state NOT IN ('succeeded', 'failed')
+    AND NOT (state = 'in_doubt' AND next_action_at IS NULL)
+"""
 _RESUME: Final = """
 UPDATE accounts SET paused = false, refusals = 0, paused_reason = NULL, paused_at = NULL
-WHERE paused RETURNING name
+WHERE paused AND paused_at < clock_timestamp() - make_interval(secs => $1) RETURNING name
 """
 
 
@@ -154,7 +160,7 @@ async def kill(arena: Arena, order: Order) -> Outcome:
         return Outcome(
             order=order,
             judgement=judgement,
-            stories=await stories(connection, wrong),
+            stories=await stories(connection, [*wrong, *ground.slow]),
             deaths=keeper.deaths,
             births=keeper.births,
             problems=problems,
@@ -176,6 +182,7 @@ class _Field:
     collector: Collector
     connection: asyncpg.Connection
     plan: Plan
+    slow: list[str] = field(default_factory=list)
 
     async def kill(self, order: Order) -> float:
         """Publish and kill until the plan is carried out, or nothing is left to be killed for."""
@@ -198,6 +205,9 @@ class _Field:
             self.keeper.check()
             if time.monotonic() - began > SETTLE_S:
                 return SETTLE_S, [f"not settled: {left}"]
+            if not self.slow and time.monotonic() - began > SLOW_S:
+                rows = await self.connection.fetch(_STILL_OPEN)
+                self.slow = [row["payout_id"] for row in rows]
             await self.collector.changed(LOOK_S)
         return time.monotonic() - began, []
 
@@ -224,7 +234,8 @@ async def _operator(database_url: str) -> AsyncIterator[list[str]]:
 
     async def watch() -> None:
         while True:
-            resumed.extend(row["name"] for row in await connection.fetch(_RESUME))
+            rows = await connection.fetch(_RESUME, RESUMED_AFTER_S)
+            resumed.extend(row["name"] for row in rows)
             await asyncio.sleep(LOOK_S)
 
     task = asyncio.create_task(watch(), name="operator")

@@ -43,7 +43,7 @@ TRAITS: Final = (
     Trait(name="early", share=10, number=4),
     # The second Result may come first: the server that took the first one died.
     Trait(name="contradicted", share=15, number=5, may=frozenset({May.SUCCEED, May.BE_LIED_TO})),
-    Trait(name="other-amount", share=15, number=7, may=_ANY_LUCK),
+    Trait(name="other-amount", share=25, number=7, may=_ANY_LUCK),
     Trait(name="cancelled", share=10, number=9, may=UNPAID),
     Trait(name="busy", share=25, number=14),
     Trait(name="refused", share=10, number=20, may=UNPAID),
@@ -62,7 +62,7 @@ TRAITS: Final = (
     Trait(name="locked-out", share=50, account="sick"),
     Trait(name="blamed", share=40, number=82, account="sick", may=UNPAID),
     Trait(name="expired", share=10, may=UNPAID),
-    Trait(name="expiring", share=15, account="sick", may=ENDS),
+    Trait(name="expiring", share=30, account="sick", may=ENDS),
     Trait(name="invalid", share=30, may=PUT_ASIDE),
     Trait(name="repeated", share=15, again="same"),
     Trait(name="conflicting", share=15, may=PAID | {May.BE_PUT_ASIDE}, again="other"),

@@ -19,12 +19,14 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "payouts"), [(Load.MIXED, 2000), (Load.STUCK, 200), (Load.SUSPECTED, 200)]
+    ("kind", "payouts"), [(Load.MIXED, 20_000), (Load.STUCK, 1000), (Load.SUSPECTED, 1000)]
 )
 async def test_every_point_kills_and_is_recovered_from(
     place: Arena, kind: Load, payouts: int
 ) -> None:
     """Whatever two steps a process dies between, each payout is paid once at most, and ends.
+
+    It takes as long as it takes until each has killed once: commands enough are at hand.
 
     Proved by acknowledging commands before the intent's commit, and by answering a callback
     before its Result is durable: payouts are lost, or end without their event.
