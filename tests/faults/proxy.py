@@ -10,11 +10,11 @@ import asyncio
 import socket
 import struct
 from collections import Counter, deque
-from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 from typing import Final, Self, cast
 from urllib.parse import urlsplit, urlunsplit
+
+from tests.faults.weather import Way, Weather
 
 LOOPBACK: Final = "127.0.0.1"
 CONNECT_S: Final = 10.0
@@ -22,31 +22,6 @@ MOST_QUEUED: Final = 256 * 1024
 SMALLEST: Final = 64
 LUMP_S: Final = 0.02
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
-
-
-class Way(StrEnum):
-    """In which direction bytes go: up to the server, or down to the client."""
-
-    UP = "up"
-    DOWN = "down"
-
-
-@dataclass(slots=True)
-class Weather:
-    """What the proxy does to bytes at present. As made: nothing."""
-
-    delay_s: float = 0.0
-    bytes_per_s: float = 0.0
-    stalled: frozenset[Way] = frozenset()
-    swallows: bool = False
-    reset_after: int = 0
-
-    @property
-    def fair(self) -> bool:
-        """Tell whether chunks may be forwarded as they come."""
-        return not (
-            self.delay_s or self.bytes_per_s or self.stalled or self.swallows or self.reset_after
-        )
 
 
 class Proxy:
@@ -122,6 +97,15 @@ class Proxy:
         self.counts["half-open ordered"] += 1
         self.weather.swallows = True
 
+    def forget(self) -> None:
+        """Swallow whatever comes on the connections there are, for good; new ones are served.
+
+        So does a firewall that has lost its table.
+        """
+        self.counts["forget ordered"] += 1
+        for link in self._links:
+            link.lossy = link.forgotten = True
+
     def reset_after(self, size: int) -> None:
         """Reset each connection once so many bytes have passed from now on, in the middle."""
         self.counts["reset-after ordered"] += 1
@@ -154,7 +138,7 @@ class Proxy:
         if self._server is None:
             await self._listen()
         for link in list(self._links):
-            if link.lossy:
+            if link.lossy and not link.forgotten:
                 self.counts["reset"] += 1
                 link.reset()
         self._tell()
@@ -194,7 +178,7 @@ class Proxy:
             return
         link.client.look()
 
-    def forget(self, link: _Link) -> None:
+    def drop(self, link: _Link) -> None:
         """Drop a link whose both sides have ended."""
         self._links.discard(link)
 
@@ -208,6 +192,7 @@ class _Link:
         self.server = _Side(self, Way.DOWN)
         self.opening: asyncio.Task[None] | None = None
         self.lossy = False
+        self.forgotten = False
         self.passed = 0
 
     def other(self, side: _Side) -> _Side:
@@ -233,13 +218,13 @@ class _Link:
         else:
             other.end(at_once=False)
         if all(one.transport is None for one in (self.client, self.server)):
-            self.proxy.forget(self)
+            self.proxy.drop(self)
 
     def _end_opening(self) -> None:
         if self.opening is not None and self.opening is not asyncio.current_task():
             self.opening.cancel()
         if all(one.transport is None for one in (self.client, self.server)):
-            self.proxy.forget(self)
+            self.proxy.drop(self)
 
 
 class _Side(asyncio.Protocol):

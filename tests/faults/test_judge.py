@@ -33,7 +33,7 @@ from tests.faults.small_world import (
 )
 
 FOLDER = Path(__file__).parent
-WITNESSES = ("judge.py", "evidence.py", "collector.py", "proxy.py")
+WITNESSES = ("judge.py", "evidence.py", "collector.py", "proxy.py", "weather.py")
 OURS = {"payouts", "worker", "callback_server", "ops", "migrations"}
 
 

@@ -11,7 +11,8 @@ import aio_pika
 import asyncpg
 import pytest
 
-from tests.faults.proxy import Proxy, Way
+from tests.faults.proxy import Proxy
+from tests.faults.weather import Way
 
 SOON_S = 5.0
 QUIET_S = 0.15
@@ -214,6 +215,18 @@ async def test_a_half_open_connection_that_was_idle_lives_on() -> None:
         proxy.half_open()
         await proxy.restore()
         assert await client.ask(b"still here") == b"still here"
+
+
+async def test_a_forgotten_connection_stays_silent_while_new_ones_are_served() -> None:
+    """Nobody is told: neither a reset nor an end comes, also when all else is well again."""
+    async with proxied_echo() as (echo, proxy):
+        client = await connected(echo, proxy)
+        proxy.forget()
+        client.writer.write(b"lost")
+        await connected(echo, proxy)
+        await proxy.restore()
+        assert await client.silent()
+        assert echo.got == [b"hello", b"hello"]
 
 
 @pytest.mark.parametrize("way", list(Way))

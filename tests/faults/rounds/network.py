@@ -7,8 +7,9 @@ from typing import Final
 
 from tests.faults.arena import Arena
 from tests.faults.killing import Order, Outcome
-from tests.faults.proxy import Proxy, Way
+from tests.faults.proxy import Proxy
 from tests.faults.rounds.stage import LONG, Form, Lane, Stage, chosen, staged
+from tests.faults.weather import Way
 
 AGAIN_S: Final = 0.3
 Mischief = Callable[[Proxy], None]
