@@ -143,3 +143,14 @@ def test_a_missing_file_is_told(environ: dict[str, str]) -> None:
     assert problems_of({**environ, "PAYOUTS_ACCOUNTS_FILE": "/no/such/file"}) == [
         "PAYOUTS_ACCOUNTS_FILE: names a file that cannot be read: No such file or directory"
     ]
+
+
+def test_each_account_has_a_float_of_its_own(environ: dict[str, str], tmp_path: Path) -> None:
+    """An account pauses below its own minimum; what a table does not say is the environment's."""
+    text = '[salaries]\nshortcode = 600100\nfloat_min = "250000"\n[promotions]\nshortcode = 600200'
+    found = WorkerSettings.load(with_accounts(environ, tmp_path, text)).accounts
+    assert (found[SALARIES].float_min, found[PROMOTIONS].float_min) == (25_000_000, None)
+    environ = {**with_accounts(environ, tmp_path, text), "PAYOUTS_FLOAT_MIN": "99.50"}
+    found = WorkerSettings.load(environ).accounts
+    assert (found[SALARIES].float_min, found[PROMOTIONS].float_min) == (25_000_000, 9950)
+    assert "PAYOUTS_FLOAT_MIN" in str(problems_of({**environ, "PAYOUTS_FLOAT_MIN": "much"}))

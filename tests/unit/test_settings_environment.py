@@ -260,6 +260,7 @@ def test_every_variable_may_be_given_as_a_file(
         "msisdn_pattern": "254(7|1)[0-9]{8}",
         "min_amount": "0.01",
         "max_amount": "9999999999999.99",
+        "float_min": "250000.00",
         "utc_offset": "+03:00",
         "gateway_ca": environ["PAYOUTS_API_CERTIFICATE"],
         "gateway_certificate": environ["PAYOUTS_API_CERTIFICATE"],
