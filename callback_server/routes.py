@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.typedefs import Handler, Middleware
 
 from callback_server.bodies import MAX_BODY_BYTES
@@ -20,14 +22,14 @@ READ_BYTES: Final = 16 * 1024
 LINGER_S: Final = 5.0  # What is still sent by one who was refused is read for so long.
 
 
-def runner_of(
+async def opened_runner(
     handlers: Handlers, telemetry: Telemetry, *, prefix: str, drain_s: float
 ) -> web.AppRunner:
-    """Return the server of the callbacks under `prefix`, all of whose buffers are bounded.
+    """Return the server of the callbacks under `prefix`, set up, all of its buffers bounded.
 
     Bodies are not decompressed: no gateway compresses, and a small one can grow without end.
     """
-    return web.AppRunner(
+    runner = web.AppRunner(
         application(handlers, prefix),
         access_log=None,
         keepalive_timeout=KEEP_ALIVE_S,
@@ -40,6 +42,10 @@ def runner_of(
         read_bufsize=READ_BYTES,
         lingering_time=LINGER_S,
     )
+    await runner.setup()
+    if runner.server is not None:
+        runner.server.request_factory = _readable(runner.server.request_factory)
+    return runner
 
 
 def application(handlers: Handlers, prefix: str) -> web.Application:
@@ -70,3 +76,16 @@ async def _expect(request: web.Request) -> None:
     if (request.content_length or 0) <= MAX_BODY_BYTES:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # The answer itself is still to come.
+
+
+def _readable(make: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Leave out expectations that are no text, over which aiohttp's own answer stumbles."""
+
+    def made(message: RawRequestMessage, *parts: object) -> web.BaseRequest:
+        if not message.headers.get("Expect", "").isascii():
+            headers = message.headers.copy()
+            del headers["Expect"]
+            message = message._replace(headers=type(message.headers)(headers))
+        return make(message, *parts)
+
+    return made
