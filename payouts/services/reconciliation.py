@@ -35,6 +35,7 @@ from payouts.services.lease import Lease
 from payouts.services.submission import move_of, name_of
 
 NOT_FOUND_ENOUGH = 2
+SENDS_A_QUESTION = 3
 STUCK = "asking has not settled it; look it up in the M-PESA portal"
 # What these say cannot become better by sending once more: an earlier send arrived, or this one
 # is refused for good.
@@ -94,7 +95,8 @@ class Reconciliation:
 
     async def _send_again(self, payout: Payout) -> Payout | None:
         """Claim the payout for another send under its own id; the store decides if it may."""
-        by_policy = self.policies.ambiguous is Ambiguous.RESEND and not _ask_first(payout)
+        resends = self.policies.ambiguous is Ambiguous.RESEND
+        by_policy = resends and not _ask_first(payout) and not _sent_in_vain(payout)
         if not by_policy and payout.not_found_count < NOT_FOUND_ENOUGH:
             return None
         return await self.store.resend(
@@ -205,6 +207,14 @@ class Reconciliation:
         moved = await self.store.move(move)
         self.completions.relay.offer(moved.event)
         return Found.UNDER_WAY if isinstance(decision, Accept) else Found.ENDED
+
+
+def _sent_in_vain(payout: Payout) -> bool:
+    """Tell whether so many sends have left it open that a question is due before the next.
+
+    A gateway whose answers are lost each time never says that it has had the payout before.
+    """
+    return payout.attempts >= SENDS_A_QUESTION * (payout.queries + 1)
 
 
 def _ask_first(payout: Payout) -> bool:

@@ -32,7 +32,7 @@ from tests.faults.recovery import Recoveries
 from tests.faults.rounds.upstream import Upstream
 from tests.faults.stories import stories
 
-SETTLE_S: Final = 120.0
+SETTLE_S: Final = 180.0
 SETTLE_SHORT_S: Final = 90.0
 UNTIL_S: Final = 60.0
 LOOK_S: Final = 0.05

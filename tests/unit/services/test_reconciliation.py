@@ -111,6 +111,23 @@ async def test_with_the_policy_hold_a_doubt_is_looked_at_once_and_left_alone() -
     assert bed.store.calls("postpone")[0]["next_action_at"] is None
 
 
+@pytest.mark.parametrize(
+    ("attempts", "queries", "step"),
+    [(1, 0, "resend"), (2, 0, "resend"), (3, 0, "record_query"), (3, 1, "resend")],
+)
+async def test_sends_that_leave_it_open_each_time_are_followed_by_a_question(
+    attempts: int, queries: int, step: str
+) -> None:
+    """With the policy resend, too: where every answer is lost, sending on settles nothing.
+
+    Proved by sending on: a round of faults saw the 93rd send of a payout that was long paid.
+    """
+    doubtful = in_doubt(attempts=attempts, queries=queries)
+    bed = Bed(Ambiguous.RESEND, again=doubtful)
+    asked = await bed.settle(doubtful)
+    assert [one for one in asked if one in ("resend", "record_query")] == [step]
+
+
 async def test_what_was_never_sent_is_no_doubt_of_a_send() -> None:
     """With the policy hold, too, what a restore brought back is asked about, then sent."""
     bed = Bed(Ambiguous.HOLD)
