@@ -11,7 +11,7 @@ from typing import Final
 from callback_server.declaring import Declaring
 from callback_server.door import Door
 from callback_server.parts import Parts
-from callback_server.routes import runner_of
+from callback_server.routes import opened_runner
 from payouts.domain.errors import SettingsError, StoreRefusedError, StoreUnavailableError
 from payouts.domain.signals import Signal
 from payouts.messaging.connection import BrokerConnection
@@ -73,10 +73,9 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
             Sweep(name="clock", rest_s=LOOK_EVERY_S, run=lambda: clock.look(store.database)),
         ]
         loops = await stack.enter_async_context(SweepLoops(sweeps, clock, telemetry, system_jitter))
-        runner = runner_of(
+        runner = await opened_runner(
             parts.handlers, telemetry, prefix=settings.callback_path, drain_s=settings.drain_s
         )
-        await runner.setup()
         stack.push_async_callback(runner.cleanup)
         door = Door(runner, parts.visitors, parts.allow.group, tls)
         stack.push_async_callback(door.close)

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from aiohttp import web
 
 from callback_server.parts import Parts
-from callback_server.routes import runner_of
+from callback_server.routes import opened_runner
 from payouts.domain.payout import Payout
 from payouts.domain.signals import SIGNALS, Signal
 from payouts.messaging.publisher import AmqpEventPublisher
@@ -174,9 +174,7 @@ class Server:
             clock,
             ear,
         )
-        runner = runner_of(parts.handlers, ear, prefix="/mpesa", drain_s=1)
-        await runner.setup()
-        return runner
+        return await opened_runner(parts.handlers, ear, prefix="/mpesa", drain_s=1)
 
     def answer(self, data: bytes) -> bytes:
         """Return all that the server says to these bytes of one connection."""
