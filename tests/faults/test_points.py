@@ -28,8 +28,8 @@ async def test_every_point_kills_and_is_recovered_from(
 
     It takes as long as it takes until each has killed once: commands enough are at hand.
 
-    Proved by acknowledging commands before the intent's commit, and by answering a callback
-    before its Result is durable: payouts are lost, or end without their event.
+    Proved by acknowledging commands before the intent's commit: payouts are lost; and by marking
+    events before they are published: payouts end without one.
     """
     order = Order(kind=kind, seed=1, payouts=payouts, times=1, killing_s=240)
     outcome = await kill(place, order)
@@ -42,7 +42,7 @@ async def test_every_point_kills_and_is_recovered_from(
 async def test_deaths_at_random_instants_lose_nobody_and_pay_nobody_twice(place: Arena) -> None:
     """Invariants 1 to 7 under SIGKILL at any instant, of processes that people start, too.
 
-    Proved as above.
+    Proved by acknowledging commands before the intent's commit: payouts are lost.
     """
     order = Order(kind=RANDOM, seed=1, payouts=240)
     outcome = await kill(place, order)
