@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import aio_pika
@@ -26,6 +26,7 @@ from payouts.domain.errors import BrokerUnavailableError
 CHANNEL_TIMEOUT_S: Final = 10.0
 LOST_PAUSE_S: Final = 0.2
 HEARTBEAT_S: Final = 10
+CLOSE_WITHIN_S: Final = 5.0
 MAX_CAUSE: Final = 300
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -216,5 +217,7 @@ class BrokerConnection:
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with broker_errors("close the connection"):
-                await connection.close()
+            # The library waits for what it has still to write, for minutes where nobody reads.
+            with suppress(BrokerUnavailableError), broker_errors("close the connection"):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await connection.close()
