@@ -99,8 +99,12 @@ class Command:
     """One message, what its payout may become, and what follows once it has ended."""
 
     published: Published
-    body: bytes
     again: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        """Return the message's body; its `not_after` counts from this moment."""
+        return _body(self.published)
 
     @property
     def ends(self) -> bool:
@@ -132,7 +136,7 @@ def _command(seed: int, number: int, trait: Trait) -> Command:
         again = _body(published)
     elif trait.again == "other":
         again = _body(replace(published, amount="99.00"))
-    return Command(published=published, body=_body(published), again=again)
+    return Command(published=published, again=again)
 
 
 def _body(published: Published) -> bytes:

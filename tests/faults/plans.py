@@ -126,8 +126,9 @@ def _part(chance: float, parts: set[Part]) -> Part:
 class RandomPlan:
     """Lives that are ended from outside at random instants, some of them started as people do."""
 
-    def __init__(self, seed: int, kills: int) -> None:
+    def __init__(self, seed: int, kills: int, *, real: bool = True) -> None:
         self._seed = seed
+        self._real_share = REAL_SHARE if real else 0.0
         self._left = kills
 
     @property
@@ -144,5 +145,5 @@ class RandomPlan:
         """Draw an instant."""
         draws = random.Random(f"{self._seed} {process} {slot} {life}")  # noqa: S311 - no secret
         lives_s = RANDOM_LEAST_S + draws.expovariate(1 / RANDOM_MEAN_S)
-        real = draws.random() < REAL_SHARE
+        real = draws.random() < self._real_share
         return Fate(kill_after_s=lives_s + (1.0 if real else 0.0), real=real)

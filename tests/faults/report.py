@@ -69,6 +69,7 @@ class Totals:
             "kills_per_minute": round(60 * self.killed / max(1, self.seconds["killing"])),
             "kills_by_point": points,
             "least_killed_point": min(points, key=points.__getitem__),
+            "points_never_killed": [name for name, count in points.items() if not count],
             "kills_otherwise": {
                 cause: count for cause, count in self.kills.items() if cause not in POINTS
             },
@@ -95,6 +96,7 @@ def _lines(totals: Totals) -> Iterator[str]:
         yield from (
             f"  {name.ljust(width)}  {count:6}" for name, count in told["kills_by_point"].items()
         )
+        yield f"  least: {told['least_killed_point']}; never: {told['points_never_killed']}"
     yield "other kills"
     yield from (f"  {cause}: {count}" for cause, count in told["kills_otherwise"].items())
     if totals.faults:
