@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 
 TOLD: Final = 5
-LINES: Final = 12
+LINES: Final = 24
 _STORY: Final = """
 SELECT t.at, t.actor, t.kind, t.to_state, t.attempt, t.source, t.code, t.detail
 FROM timeline t JOIN payouts p ON p.id = t.payout WHERE p.payout_id = $1 ORDER BY t.id
