@@ -115,7 +115,8 @@ class BrokerRecord:
     Args:
         response: the answer to the query itself; other than success means: not answered.
         requests: how many requests with this id it logged; 0 with success means: not found.
-        responses: the readable Responses that it logged, in its order.
+        responses: the readable Responses that it logged, in its order, each distinct one once.
+        answered: how many sends have a logged Response, at least; sends refused alike count each.
         unreadable_responses: how many logged Responses could not be read.
         results: the readable Results that it logged.
         queue_timeouts: how many queue time-outs it logged.
@@ -125,6 +126,7 @@ class BrokerRecord:
     requests: int = 0
     responses: tuple[Response, ...] = ()
     unreadable_responses: int = 0
+    answered: int = 0
     results: tuple[Result, ...] = ()
     queue_timeouts: int = 0
 

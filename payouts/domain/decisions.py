@@ -286,7 +286,7 @@ def decide_record(
     """
     if lookup(Side.RESPONSE, record.response.code).klass is not CodeClass.ACCEPTED:
         return Found.NO_ANSWER
-    logged = len(record.responses) + record.unreadable_responses
+    logged = max(record.answered, len(record.responses)) + record.unreadable_responses
     if record.requests == 0 and logged == 0 and not record.results and not record.queue_timeouts:
         return Found.NOT_FOUND
     decisions = [
@@ -304,7 +304,7 @@ def decide_record(
         and decisions
         and not record.unreadable_responses
         and not record.queue_timeouts
-        and len(decisions) >= max(record.requests, 1)
+        and logged >= max(record.requests, 1)
         and all(isinstance(decision, Wait | Fail) for decision in decisions)
     )
     if all_refused:
@@ -317,7 +317,7 @@ def _core_has_it(record: BrokerRecord) -> bool:
     """Tell whether a logged answer says that the request was taken, and not dropped later."""
     classes = [lookup(Side.RESPONSE, response.code).klass for response in record.responses]
     taken = {CodeClass.ACCEPTED, CodeClass.QUEUED, CodeClass.COMPLETED}
-    return (
-        CodeClass.DUPLICATE in classes
-        or sum(klass in taken for klass in classes) > record.queue_timeouts
-    )
+    others = sum(klass not in taken for klass in classes)
+    # Equal Responses are told once: whatever was not said otherwise may have been taken, too.
+    at_most = max(record.requests, len(classes)) - others if taken & set(classes) else 0
+    return CodeClass.DUPLICATE in classes or at_most > record.queue_timeouts

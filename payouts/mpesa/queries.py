@@ -66,6 +66,8 @@ def _record(answer: ET.Element, asked: OriginatorConversationId | None) -> Broke
         requests=max(log.client_legs, log.core_legs) + log.unclear_requests,
         responses=tuple(log.responses),
         unreadable_responses=log.unreadable,
+        # Which leg a Response is of cannot be told: where the core was asked, both may carry it.
+        answered=log.answers // 2 if log.core_legs else log.answers,
         results=tuple(log.results),
         queue_timeouts=log.queue_timeouts,
     )
@@ -96,6 +98,7 @@ class _Log:
         self.unclear_requests = 0
         self.responses: list[Response] = []
         self.results: list[Result] = []
+        self.answers = 0
         self.unreadable = 0
         self.queue_timeouts = 0
 
@@ -139,6 +142,7 @@ class _Log:
             return
         if self._is_other(response.originator_conversation_id):
             return
+        self.answers += 1
         if response not in self.responses:
             self.responses.append(response)
 

@@ -256,6 +256,21 @@ def test_a_queue_timeout_in_the_log_is_no_acceptance() -> None:
     assert record_says(sent_again) is Found.UNDER_WAY
 
 
+def test_sends_that_were_answered_alike_are_all_answered() -> None:
+    """Two sends refused alike are both refused; two cached ones are not dropped by one time-out.
+
+    Proved by counting distinct Responses: doubt for ever in the one, a send too many in the other.
+    """
+    busy = (Response(code="26"),)
+    twice = BrokerRecord(response=OK, requests=2, responses=busy, answered=2)
+    assert isinstance(record_says(twice), Wait)
+    assert record_says(replace(twice, answered=1)) is Found.UNDER_WAY
+    assert record_says(replace(twice, requests=3)) is Found.UNDER_WAY
+    cached = replace(twice, responses=(Response(code="100000000"),), queue_timeouts=1)
+    assert record_says(cached) is Found.UNDER_WAY
+    assert record_says(replace(cached, queue_timeouts=2)) is Found.UNDECIDED
+
+
 def test_nothing_leads_out_of_an_ended_payout() -> None:
     """Invariant 5: no transition begins in an ended state."""
     assert not [pair for pair in TRANSITIONS if pair[0] in ENDED]

@@ -227,3 +227,24 @@ def test_a_qualified_result_is_read() -> None:
     body = record().decode().replace("<ResponseCode>", f'<n:ResponseCode xmlns:n="{API}/response">')
     body = body.replace("</ResponseCode>", "</n:ResponseCode>")
     assert parse_broker_record(body.encode()).response.code == "00000000"
+
+
+@pytest.mark.parametrize(
+    ("requests", "responses", "answered"),
+    [
+        ([CLIENT_LEG, CLIENT_LEG], [BUSY, BUSY], 2),
+        ([CLIENT_LEG, CORE_LEG], [BUSY, BUSY], 1),
+        ([CLIENT_LEG, CORE_LEG, CLIENT_LEG], [BUSY, BUSY], 1),
+        ([CLIENT_LEG, CLIENT_LEG, CORE_LEG], [BUSY, BUSY, BUSY], 1),
+        ([CLIENT_LEG, CORE_LEG] * 2, [BUSY] * 4, 2),
+    ],
+)
+def test_sends_that_were_refused_alike_count_each(
+    requests: list[str], responses: list[str], answered: int
+) -> None:
+    """Two sends with two equal refusals are both refused; never more than the legs can tell.
+
+    Proved by counting distinct Responses: one of the sends looked unanswered for ever.
+    """
+    found = read(requests, responses)
+    assert (found.answered, len(found.responses)) == (answered, 1)
