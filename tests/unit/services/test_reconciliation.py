@@ -198,7 +198,12 @@ async def test_the_log_tells_of_a_queue_time_out_that_was_lost(
     codes = ["100000000"] * requests
     bed = Bed(record=replace(logged(*codes, requests=requests), queue_timeouts=timeouts))
     long_ago = Clock().now() - timedelta(hours=1)
-    sent = {"submitted_at": long_ago, "last_sent_at": long_ago}
-    await bed.settle(in_doubt(queued=True, conversation_id=ConversationId("AG_1"), **sent))
+    cached = in_doubt(
+        queued=True,
+        conversation_id=ConversationId("AG_1"),
+        submitted_at=long_ago,
+        last_sent_at=long_ago,
+    )
+    await bed.settle(cached)
     told = [call["a"] for call in bed.store.calls("note")]
     assert [move.kind for move in told if move.queued is False] == ["queue time-out"] * noted
