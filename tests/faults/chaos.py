@@ -21,7 +21,7 @@ from tests.faults.points import POINTS, Load
 from tests.faults.report import Totals, line, replay_of, table
 from tests.faults.rounds.every import ROUNDS
 
-SIZES: Final[Mapping[str, int]] = {Load.MIXED: 2000, RANDOM: 1000}
+SIZES: Final[Mapping[str, int]] = {Load.MIXED: 4000, RANDOM: 1000}
 OTHER_PAYOUTS: Final = 600
 SPECIAL_PAYOUTS: Final = 300
 SPECIAL_EVERY: Final = 4
