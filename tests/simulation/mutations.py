@@ -163,7 +163,11 @@ MUTATIONS: Final = (
         "ended stays",
         "transition legal",
     ),
-    _sql("move attempt", "an answer of an earlier attempt moves a later one"),
+    _sql(
+        "move attempt",
+        "an answer of an earlier attempt moves a later one",
+        kinds=("freeze", "gateway-slow", "store-away", "pace"),
+    ),
     # Ends.
     _service("result acknowledged last", "M-PESA is told before a Result is durable"),
     _service("contradictions are kept", "what contradicts an end is dropped"),
@@ -206,11 +210,6 @@ MUTATIONS: Final = (
         sql=("orphans in flight",),
         patched=True,
         kinds=("pace", "gateway-refuses"),
-    ),
-    _service(
-        "expected counts as in flight",
-        "an intent being written is taken for orphaned, and sent after all",
-        kinds=("store-away", "pace"),
     ),
     _sql("claim state", "what is being sent is claimed again"),
     _sql("claim paused", "the due sweep claims for paused accounts and runs"),

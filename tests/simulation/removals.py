@@ -145,16 +145,6 @@ def _no_revoking() -> Any:
     return _patched(patch.object(Pool, "revoke", lambda *_: None))
 
 
-def _nothing_expected() -> Any:
-    """Forget what is expected; what is orphaned by that is held back by `revoke`, so without it."""
-
-    @contextmanager
-    def expecting(*_: object) -> Iterator[None]:
-        yield
-
-    return _patched(patch.object(Pool, "expecting", expecting), _no_revoking())
-
-
 def _no_slots() -> Any:
     async def at_once(self: Pool, account: Any) -> None:
         self._free[account] -= 1
@@ -328,7 +318,6 @@ REMOVALS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "lease lapses": _lease_never_lapses,
         "fence before the first byte": _fence_ignored,
         "orphans are revoked": _no_revoking,
-        "expected counts as in flight": _nothing_expected,
         "slots": _no_slots,
         "duplicate is doubt": lambda: _code_fails("15"),
         "ambiguous code is doubt": lambda: _code_fails("17"),
