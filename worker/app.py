@@ -83,7 +83,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             lease=parts.lease,
         )
         own = _sweeps(settings, parts, adapters, consumers)
-        stack.push_async_callback(own.stop)
+        stack.push_async_callback(own.questions.stop)
         sweeps = [
             *own.all(),
             Sweep(name="gauges", rest_s=5.0, run=gauges.measure),
@@ -117,7 +117,7 @@ def _sweeps(
     return WorkerSweeps(
         store=adapters.store,
         pool=parts.pool,
-        reconciliation=parts.reconciliation(completions),
+        questions=parts.questions(completions),
         accounts=parts.accounts,
         consumers=consumers,
         funds=parts.funds(),
@@ -125,7 +125,6 @@ def _sweeps(
         upkeep=parts.upkeep(completions),
         lease=parts.lease,
         clock=adapters.clock,
-        pace=adapters.pace,
         policies=parts.policies,
         lease_s=settings.worker_lease_s,
     )

@@ -28,6 +28,7 @@ from payouts.storage.pace import PostgresPace
 from payouts.storage.store import PostgresStore
 from worker.commands import CommandHandler
 from worker.pool import Pool
+from worker.questions import Questions
 from worker.suspects import Suspects
 
 
@@ -107,8 +108,20 @@ class Parts:
             actor=self.lease.actor,
         )
 
-    def reconciliation(self, completions: Completions) -> Reconciliation:
-        """Return what settles doubt."""
+    def questions(self, completions: Completions) -> Questions:
+        """Return what asks about payouts in doubt."""
+        adapters = self._adapters
+        return Questions(
+            store=adapters.store,
+            pool=self.pool,
+            pace=adapters.pace,
+            reconciliation=self._reconciliation(completions),
+            accounts=self.accounts,
+            clock=adapters.clock,
+            claim_s=self.policies.query_interval_s,
+        )
+
+    def _reconciliation(self, completions: Completions) -> Reconciliation:
         adapters = self._adapters
         return Reconciliation(
             store=adapters.store,

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeVar
 
 from payouts.domain.decisions import Policies
-from payouts.domain.payout import Payout
 from payouts.domain.values import AccountName
 from payouts.messaging.consumer import CommandConsumer
-from payouts.ports import Clock, Pace, PayoutStore
+from payouts.ports import Clock, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.completion import Completions
 from payouts.services.funds import Funds
 from payouts.services.lease import Lease
-from payouts.services.reconciliation import Reconciliation
 from payouts.services.sweeps import Sweep
 from payouts.services.upkeep import Upkeep
 from worker.pool import Pool
+from worker.questions import Questions
 
 DUE_AT_ONCE: Final = 20
-ANSWERED_WITHIN_S: Final = 0.5
 ORPHANED_AFTER_S: Final = 5.0
 
 T = TypeVar("T")
@@ -35,8 +33,7 @@ class WorkerSweeps:
 
     store: PayoutStore
     pool: Pool
-    pace: Pace
-    reconciliation: Reconciliation
+    questions: Questions
     accounts: Accounts
     consumers: Mapping[AccountName, CommandConsumer]
     funds: Funds
@@ -46,7 +43,6 @@ class WorkerSweeps:
     clock: Clock
     policies: Policies
     lease_s: float
-    late: dict[AccountName, set[asyncio.Task[None]]] = field(default_factory=dict)
 
     def all(self) -> list[Sweep]:
         """Return the sweeps with their pace."""
@@ -100,57 +96,8 @@ class WorkerSweeps:
         """
         if self.pool.closing:
             return 0
-        asked = [self._ask_doubts(name) for name in self.accounts.reachable()]
+        asked = [self.questions.ask(name) for name in self.accounts.reachable()]
         return sum(await _all_done(asked))
-
-    async def _ask_doubts(self, account: AccountName) -> int:
-        """Ask side by side; what is not answered soon is waited for by itself.
-
-        So no question, and no account, holds another up. Questions that wait count: never more
-        than DUE_AT_ONCE of an account are under way.
-        """
-        late = self.late.setdefault(account, set())
-        failures = _failures(late)
-        limit = DUE_AT_ONCE - len(late)
-        payouts = await self._claim_doubts(account, limit) if limit > 0 else []
-        asking = {asyncio.create_task(self._settle(payout)) for payout in payouts}
-        late |= asking
-        if asking:
-            await asyncio.wait(asking, timeout=ANSWERED_WITHIN_S)
-        for failure in [*failures, *_failures(late)]:
-            raise failure
-        return len(payouts)
-
-    async def _claim_doubts(self, account: AccountName, limit: int) -> Sequence[Payout]:
-        now = self.clock.now()
-        payouts = await self.store.claim_doubts(
-            [account],
-            now=now,
-            until=now + timedelta(seconds=self.policies.query_interval_s),
-            limit=limit,
-        )
-        if self.accounts.is_open(account):
-            return payouts
-        return [payout for payout in payouts if payout.ask_now]
-
-    async def stop(self) -> None:
-        """Give up the questions that are still unanswered; they are asked again."""
-        late = [task for tasks in self.late.values() for task in tasks]
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-
-    async def _settle(self, payout: Payout) -> None:
-        await self.pool.take_slot(payout.account)
-        again = None
-        try:
-            await self.pace.turn(payout.account)
-            again = await self.reconciliation.settle(payout)
-        finally:
-            if again is None:
-                self.pool.give_back(payout.account)
-        if again is not None:
-            self.pool.start(again, has_turn=True)
 
     async def find_orphans(self) -> int:
         """Doubt rows that say this worker is sending them while it is not."""
@@ -173,14 +120,6 @@ class WorkerSweeps:
             else:
                 await consumer.pause()
         return closed
-
-
-def _failures(tasks: set[asyncio.Task[None]]) -> list[BaseException]:
-    """Take what has ended out of the set, and return how it failed, if it did."""
-    done = {task for task in tasks if task.done()}
-    tasks -= done
-    failed = (task.exception() for task in done if not task.cancelled())
-    return [failure for failure in failed if failure is not None]
 
 
 async def _all_done(work: Sequence[Coroutine[None, None, T]]) -> list[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -144,6 +144,12 @@ class PayoutStore(Protocol):
         limit: int,
     ) -> Sequence[Payout]:
         """Take `in_doubt` payouts that are due, pushing `next_action_at` to `until`."""
+        ...
+
+    async def keep_doubts(
+        self, payout_ids: Sequence[PayoutId], *, until: datetime
+    ) -> Collection[PayoutId]:
+        """Renew claims on doubts until `until`; return those that are still in doubt."""
         ...
 
     async def record_query(self, query: Query, *, next_action_at: datetime, actor: str) -> None:

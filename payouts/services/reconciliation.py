@@ -57,25 +57,33 @@ class Reconciliation:
     policies: Policies
     jitter: Jitter
 
+    async def leave(self, payout: Payout) -> bool:
+        """Leave to a person what nobody asks about any more, and tell whether it was left.
+
+        What a person, or a restore, wants asked is never left.
+
+        Raises:
+            StoreUnavailableError: the step is taken again when the claim runs out.
+        """
+        if payout.ask_now:
+            return False
+        if self._is_stuck(payout):
+            await self.completions.incidents.record_stuck(payout, STUCK)
+        elif not self._is_left_alone(payout):
+            return False
+        await self.store.postpone(payout.payout_id, next_action_at=None)
+        return True
+
     async def settle(self, payout: Payout) -> Payout | None:
-        """Do the next step for a payout in doubt that the sweep has claimed.
+        """Do the next step for a payout in doubt that was claimed and not left, in its turn.
 
         Returns the payout in state `submitting` if the same id is to be sent again, else None.
 
         Raises:
             StoreUnavailableError: the step is taken again when the claim runs out.
         """
-        if payout.ask_now:  # A person's order, or a restore's: before everything else.
-            await self._ask(payout)
-            return None
-        if self._is_stuck(payout):
-            await self.completions.incidents.record_stuck(payout, STUCK)
-            await self.store.postpone(payout.payout_id, next_action_at=None)
-            return None
-        if self._is_left_alone(payout):
-            await self.store.postpone(payout.payout_id, next_action_at=None)
-            return None
-        again = await self._send_again(payout)
+        # A person's order, or a restore's, goes before everything else.
+        again = None if payout.ask_now else await self._send_again(payout)
         if again is None:
             await self._ask(payout)
         return again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -33,6 +33,11 @@ FROM due WHERE p.id = due.id
 RETURNING {columns("p")}
 """)  # noqa: S608
 
+_KEEP: Final = text("""
+UPDATE payouts SET next_action_at = CAST(:until AS timestamptz)
+WHERE payout_id = ANY(CAST(:payout_ids AS text[])) AND state = 'in_doubt'
+RETURNING payout_id
+""")
 _RECORD_QUERY: Final = text("""
 WITH written AS (
     INSERT INTO queries (query_id, payout_id, asked_at)
@@ -158,6 +163,13 @@ class Doubts(Part):
             _CLAIM, {"accounts": list(accounts), "now": now, "until": until, "limit": limit}
         )
         return [payout_of(row) for row in rows]
+
+    async def keep_doubts(
+        self, payout_ids: Sequence[PayoutId], *, until: datetime
+    ) -> Collection[PayoutId]:
+        """Renew claims on doubts until `until`; return those that are still in doubt."""
+        rows = await self._database.fetch(_KEEP, {"payout_ids": list(payout_ids), "until": until})
+        return {PayoutId(row[0]) for row in rows}
 
     async def record_query(self, query: Query, *, next_action_at: datetime, actor: str) -> None:
         """Write down, before it is sent, that a query goes out; counts `queries` up."""

@@ -241,6 +241,8 @@ class Scribe:
 
     def _claim_doubts(self) -> Call:
         until = self.at + timedelta(seconds=self._draw.choice([0, 30]))
+        if self._draw.random() < 0.3:
+            return Call("keep_doubts", (self._draw.sample(self._names, 2),), {"until": until})
         named = {"now": self._soon(), "until": until, "limit": LIMIT}
         return Call("claim_doubts", (self._accounts,), named)
 

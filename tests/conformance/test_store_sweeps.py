@@ -152,6 +152,18 @@ async def test_doubts_are_taken_by_one_at_a_time(bed: Bed) -> None:
     assert await bed.store.claim_doubts([DEFAULT], **claim) == []
 
 
+async def test_claims_of_what_is_still_in_doubt_are_renewed(bed: Bed) -> None:
+    """What has been settled meanwhile is not among them, and stays as it is."""
+    await bed.stand("a", State.IN_DOUBT)
+    await bed.stand("b", State.WAITING)
+    settled = await bed.now("b")
+    both = [PayoutId("a"), PayoutId("b")]
+    kept = await bed.store.keep_doubts(both, until=later(90))
+    assert set(kept) == {"a"}
+    assert (await bed.now("a")).next_action_at == later(90)
+    assert await bed.now("b") == settled
+
+
 async def test_a_question_is_written_down_once(bed: Bed) -> None:
     """It counts, it is found by either id, and the first id of the gateway stays."""
     await bed.stand("a", State.IN_DOUBT)

@@ -236,6 +236,7 @@ _RELAY: Final = (
 
 _RECONCILIATION: Final = (
     _statement("claim_doubts", "claim payouts in doubt", found=True),
+    _statement("keep_doubts", "renew claims on what waits for its turn to be asked", rare=BOTH),
     _statement("record_query", "write down that a question goes out"),
     _method("ask-broker", "ask the broker's log: answered", f"{_GATEWAY}.ask_broker", (A,)),
     _gate("ask_broker", "the question's bytes are written", (S,)),

@@ -39,10 +39,16 @@ class GateRules(Memory):
             self._report(4, f"{payout.payout_id} is sent again while an earlier send is alive")
 
     def not_found_said(self, said_id: str) -> None:
-        """Hear that the gateway told somebody that it does not know what an id is about."""
+        """Hear that the gateway tells somebody that it does not know what an id is about.
+
+        A question of the core is answered once, however often its Result has to be sent.
+        """
         asked = _QUERY_ID.fullmatch(said_id)
-        own_id = said_id if asked is None else self._id_of.get(asked[1], said_id)
-        self.truth.not_found[own_id] += 1
+        if asked is None:
+            self.truth.not_found[said_id] += 1
+        elif said_id not in self._answered:
+            self._answered.add(said_id)
+            self.truth.not_found[self._id_of.get(asked[1], said_id)] += 1
 
     def told_result(self, own_id: str, code: str, amount_minor: int | None) -> None:
         """Hear what a Result says, before anybody takes it."""

@@ -76,6 +76,7 @@ class Memory:
         self._sworn: defaultdict[str, set[str]] = defaultdict(set)
         self._alike: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
         self._spoiled: set[str] = set()
+        self._answered: set[str] = set()
         self._contradicted: set[str] = set()
         self._unmatched: set[str] = set()
         self._sum: Counter[str] = Counter()

@@ -23,6 +23,7 @@ from tests.simulation.trace import Trace
 from tests.simulation.troubles import Troubles
 from tests.simulation.twins.broker import Broker
 from tests.simulation.twins.gateway import Mpesa, TwinGateway, TwinPace
+from tests.simulation.twins.sayings import NOT_FOUND
 from tests.simulation.twins.store import Books, TwinStore
 from tests.simulation.twins.store import Settings as StoreSettings
 from tests.simulation.upstream import Wanted, plan
@@ -220,9 +221,9 @@ class World:
         own_id = result.originator_conversation_id
         if own_id is not None:
             self.auditor.told_result(str(own_id), result.code, result.amount_minor)
-        taken = await self._tell(lambda server: server.take_result(result))
-        if result.code == "2033" and own_id is not None:
+        if result.code == NOT_FOUND and own_id is not None:
             self.auditor.not_found_said(str(own_id))
+        taken = await self._tell(lambda server: server.take_result(result))
         if taken and own_id is not None:
             self.auditor.result_acknowledged(str(own_id), result.code)
         return taken

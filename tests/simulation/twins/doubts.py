@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from payouts.domain.payout import Payout, ReasonSource, State
@@ -50,6 +50,22 @@ class Doubts(Session):
             return claimed
 
         return await self._call("claim_doubts", work)
+
+    async def keep_doubts(
+        self, payout_ids: Sequence[PayoutId], *, until: datetime
+    ) -> Collection[PayoutId]:
+        """Renew claims on doubts until `until`; return those that are still in doubt."""
+
+        def work(st: Statement) -> set[PayoutId]:
+            kept = set()
+            for payout_id in payout_ids:
+                payout = st.tables.payouts.get(payout_id)
+                if payout is not None and payout.state is State.IN_DOUBT:
+                    st.update(payout, changed(payout, {"next_action_at": until}))
+                    kept.add(payout_id)
+            return kept
+
+        return await self._call("keep_doubts", work)
 
     async def record_query(self, query: Query, *, next_action_at: datetime, actor: str) -> None:
         """Write down, before it is sent, that a query goes out; counts `queries` up."""

@@ -80,7 +80,8 @@ class Bed:
         """Do the next step and give what the store was asked."""
         await self.lease.enlist()
         self.store.asked.clear()
-        await self.reconciliation.settle(doubtful)
+        if not await self.reconciliation.leave(doubtful):
+            await self.reconciliation.settle(doubtful)
         return self.store.names
 
 

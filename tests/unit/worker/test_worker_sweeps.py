@@ -1,23 +1,12 @@
-import asyncio
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import pytest
-
 from payouts.domain.decisions import Policies
-from payouts.domain.errors import StoreUnavailableError
-from payouts.domain.payout import Payout, State
 from payouts.domain.signals import Signal
-from payouts.domain.values import (
-    AccountName,
-    OriginatorConversationId,
-    PayoutId,
-    WorkerId,
-)
+from payouts.domain.values import AccountName, WorkerId
 from payouts.ports import AccountStatus, Gateway, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.lease import Lease
-from payouts.services.reconciliation import Reconciliation
 from worker.pool import Pool
 from worker.sweeps import WorkerSweeps
 
@@ -47,27 +36,14 @@ class _Silent:
 
 
 class _Store:
-    """Has doubts once, and remembers what a worker told of itself."""
+    """Remembers what a worker told of itself."""
 
-    def __init__(self, doubts: list[Payout], *, paused: bool) -> None:
-        self._doubts, self._paused = doubts, paused
-        self.limits: list[int] = []
+    def __init__(self) -> None:
         self.served: list[AccountName] = []
         self.cut_off: list[AccountName] = []
 
     async def account_statuses(self, names: list[AccountName]) -> dict[AccountName, Any]:
-        return {name: AccountStatus(name=name, paused=self._paused) for name in names}
-
-    async def claim_doubts(
-        self, accounts: list[AccountName], *, limit: int, **_: object
-    ) -> list[Payout]:
-        self.limits.append(limit)
-        doubts, self._doubts = self._doubts, []
-        return [one for one in doubts if one.account in accounts]
-
-    def doubt(self, *doubts: Payout) -> None:
-        """Have these doubts once more."""
-        self._doubts += doubts
+        return {name: AccountStatus(name=name) for name in names}
 
     async def enlist(self, name: str, *, accounts: list[AccountName]) -> WorkerId:
         assert name
@@ -80,68 +56,36 @@ class _Store:
         return type("Heartbeat", (), {"alive": True})
 
 
-class _Settling:
-    """Remembers what was to be settled; what is in `slow` is not answered before `answer`."""
-
-    def __init__(self) -> None:
-        self.settled: list[str] = []
-        self.slow: set[str] = set()
-        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def settle(self, payout: Payout) -> None:
-        self.settled.append(payout.payout_id)
-        if payout.payout_id in self.slow:
-            await asyncio.shield(self.answer)
-
-
-class _Slots:
-    """Has slots and turns for everybody."""
+class _Pool:
+    """Takes what the sweeps bring until it closes."""
 
     closing = False
 
-    async def take_slot(self, account: AccountName) -> None:
-        assert account
 
-    async def turn(self, account: AccountName) -> None:
-        assert account
+class _Questions:
+    """Remembers of which accounts it was asked."""
 
-    def give_back(self, account: AccountName) -> None:
-        assert account
+    def __init__(self) -> None:
+        self.asked: list[AccountName] = []
 
-
-def doubt(name: str, *, ask_now: bool) -> Payout:
-    return Payout(
-        payout_id=PayoutId(name),
-        account=NAME,
-        amount_minor=100,
-        currency="KES",
-        msisdn="254712345678",
-        command_id="BusinessPayment",
-        originator_conversation_id=OriginatorConversationId(f"600000_ORG_{name}"),
-        state=State.IN_DOUBT,
-        created_at=NOW,
-        attempts=1,
-        ask_now=ask_now,
-    )
+    async def ask(self, account: AccountName) -> int:
+        self.asked.append(account)
+        return 1
 
 
 class Bed:
-    """A worker's sweeps over a store that has two doubts."""
+    """A worker's sweeps over what remembers."""
 
-    def __init__(self, *, paused: bool) -> None:
-        self.store = _Store(
-            [doubt("plain", ask_now=False), doubt("wanted", ask_now=True)], paused=paused
-        )
+    def __init__(self) -> None:
+        self.store, self.pool, self.questions = _Store(), _Pool(), _Questions()
         store, clock, policies = cast("PayoutStore", self.store), _Clock(), Policies()
         self.accounts = Accounts([NAME], store, cast("Gateway", None), clock, _Silent(), policies)
-        self.settling = _Settling()
         self.lease = Lease(store, clock, _Silent(), name="w", lease_s=15, accounts=[NAME])
         nothing: Any = None
         self.sweeps = WorkerSweeps(
             store=store,
-            pool=cast("Pool", _Slots()),
-            pace=cast("Any", _Slots()),
-            reconciliation=cast("Reconciliation", self.settling),
+            pool=cast("Pool", self.pool),
+            questions=cast("Any", self.questions),
             accounts=self.accounts,
             consumers={},
             funds=nothing,
@@ -154,65 +98,30 @@ class Bed:
         )
 
 
-@pytest.mark.parametrize(("paused", "asked"), [(False, ["plain", "wanted"]), (True, ["wanted"])])
-async def test_while_an_account_is_paused_only_what_is_wanted_is_asked(
-    asked: list[str], *, paused: bool
-) -> None:
-    """A person, or a restore, wants to know before anybody lets the account send again.
-
-    Proved by leaving paused accounts out, and by asking about everything.
-    """
-    bed = Bed(paused=paused)
-    await bed.sweeps.look_at_accounts()
-    await bed.sweeps.ask_doubts()
-    assert bed.settling.settled == asked
-
-
-async def test_a_question_that_is_answered_late_holds_no_other_up() -> None:
-    """It counts among those under way until it is answered; how it fails is told then.
-
-    Proved by waiting for all questions of a turn: a gateway that lets one in ten wait made every
-    payout wait for the time-out of a request, turn by turn.
-    """
-    bed = Bed(paused=False)
-    bed.settling.slow = {"plain"}
-    assert await bed.sweeps.ask_doubts() == 2
-    bed.store.doubt(doubt("next", ask_now=False))
-    assert await bed.sweeps.ask_doubts() == 1
-    assert bed.settling.settled == ["plain", "wanted", "next"]
-    bed.settling.answer.set_exception(StoreUnavailableError())
-    await asyncio.wait(bed.sweeps.late[NAME])
-    with pytest.raises(StoreUnavailableError):
-        await bed.sweeps.ask_doubts()
-    assert await bed.sweeps.ask_doubts() == 0
-    assert bed.store.limits == [20, 19, 20, 20]
-
-
-async def test_questions_that_are_still_unanswered_end_with_the_sweeps() -> None:
-    """A worker that stops leaves no question behind; they are asked again.
-
-    Proved by not cancelling them.
-    """
-    bed = Bed(paused=False)
-    bed.settling.slow = {"plain", "wanted"}
-    await bed.sweeps.ask_doubts()
-    asked = list(bed.sweeps.late[NAME])
-    await bed.sweeps.stop()
-    assert [task.cancelled() for task in asked] == [True, True]
-
-
 async def test_a_worker_tells_what_it_serves_and_what_it_cannot_reach() -> None:
-    """Others can see which accounts nobody serves, and whose circuit is open.
+    """Others can see which accounts nobody serves, and whose circuit is open; it is not asked of.
 
-    Proved by a heartbeat that tells nothing.
+    Proved by a heartbeat that tells nothing, and by asking of all accounts.
     """
-    bed = Bed(paused=False)
+    bed = Bed()
     await bed.lease.enlist()
     await bed.sweeps.beat()
     assert (bed.store.served, bed.store.cut_off) == ([NAME], [])
+    assert await bed.sweeps.ask_doubts() == 1
     for _ in range(Policies().circuit_failures):
         bed.accounts._count_failure(NAME, bed.accounts._standings[NAME])
     await bed.sweeps.beat()
     assert bed.store.cut_off == [NAME]
-    await bed.sweeps.ask_doubts()
-    assert not bed.settling.settled
+    assert await bed.sweeps.ask_doubts() == 0
+    assert bed.questions.asked == [NAME]
+
+
+async def test_a_worker_that_stops_asks_nothing_more() -> None:
+    """What it would begin now would be cut off.
+
+    Proved by not looking at the pool.
+    """
+    bed = Bed()
+    bed.pool.closing = True
+    assert await bed.sweeps.ask_doubts() == 0
+    assert bed.questions.asked == []
