@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from ops.cli import accounts, codes, database, listing, processes, runs, show, verifying
+from ops.cli import accounts, benchmark, codes, database, listing, processes, runs, show, verifying
 from ops.cli.dead_letters import commands as dead_letters
 from ops.cli.exits import CommandError, Exit
 from ops.cli.orders import asking, audit, commands, pausing, restored
@@ -53,6 +53,7 @@ def build_app() -> App:
     app.command(processes.worker, group=running)
     app.command(processes.callback_server, group=running)
     app.command(processes.simulator, group=running)
+    app.command(benchmark.bench, group=running)
     app.command(_database(running))
 
     app.command(sending.send, group=paying)

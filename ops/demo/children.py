@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -45,6 +45,27 @@ class Child:
         if self.process.poll() is not None:
             raise ChildError(f"{self.name} ended with {self.process.returncode}.{tail(self.log)}")
 
+    async def told(self, out: Path, ending: bytes) -> None:
+        """Return once what it has written to `out` ends so."""
+
+        async def told() -> bool:
+            self.check()
+            return (await asyncio.to_thread(out.read_bytes)).endswith(ending)
+
+        await self.until(told)
+
+    async def until(self, ready: Callable[[], Awaitable[bool]]) -> None:
+        """Return once `ready` says so.
+
+        Raises:
+            ChildError: not in time; with the end of its log.
+        """
+        deadline = asyncio.get_running_loop().time() + READY_S
+        while not await ready():
+            if asyncio.get_running_loop().time() > deadline:
+                raise ChildError(f"{self.name} is not ready after {READY_S:g} s.{tail(self.log)}")
+            await asyncio.sleep(_LOOK_EVERY_S)
+
 
 class Children:
     """Starts and ends processes; with `keep` they outlive this one.
@@ -53,20 +74,15 @@ class Children:
     """
 
     def __init__(self, folder: Path, *, keep: bool) -> None:
-        self._folder = folder
+        self.folder = folder
         self._before = None if keep else die_with_parent()
         self._children: list[Child] = []
 
     async def simulator(self, environ: Mapping[str, str]) -> Mapping[str, Any]:
         """Start the simulator and return what its ready line tells: its addresses."""
-        out = self._folder / "simulator.out"
-        child = self._start("simulator", "ops.simulator", environ, out=out)
-
-        async def told() -> bool:
-            child.check()
-            return out.read_bytes().endswith(b"\n")
-
-        await _until(told, child)
+        out = self.folder / "simulator.out"
+        child = self.start("simulator", python("ops.simulator"), environ, out=out)
+        await child.told(out, b"\n")
         ready: Mapping[str, Any] = json.loads(out.read_bytes())
         return ready
 
@@ -75,7 +91,7 @@ class Children:
     ) -> None:
         """Start a worker or callback server and return once it says that it is ready."""
         own = {"PAYOUTS_ADMIN_HOST": "127.0.0.1", "PAYOUTS_ADMIN_PORT": str(admin_port)}
-        child = self._start(name, module, {**environ, **own})
+        child = self.start(name, python(module), {**environ, **own})
         url = f"http://127.0.0.1:{admin_port}/health/ready"
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
 
@@ -86,7 +102,17 @@ class Children:
                         return answer.status == HTTPStatus.OK
                 return False
 
-            await _until(ready, child)
+            await child.until(ready)
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """The process id of each by its name."""
+        return {child.name: child.process.pid for child in self._children}
+
+    def check(self) -> None:
+        """Raise ChildError if one of them has ended."""
+        for child in self._children:
+            child.check()
 
     async def stop(self) -> None:
         """Let all drain, the simulator last; kill by its own id what takes too long."""
@@ -103,14 +129,21 @@ class Children:
         """Leave all running."""
         self._children.clear()
 
-    def _start(
-        self, name: str, module: str, environ: Mapping[str, str], *, out: Path | None = None
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        out: Path | None = None,
+        folder: Path = ROOT,
     ) -> Child:
-        log = self._folder / f"{name}.log"
+        """Start a program in `folder`; what it says goes to its log, its stdout to `out`."""
+        log = self.folder / f"{name}.log"
         with log.open("ab") as said, (out or log).open("ab") as told:
             process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                cwd=ROOT,
+                command,
+                cwd=folder,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=told,
@@ -123,12 +156,9 @@ class Children:
         return child
 
 
-async def _until(ready: Callable[[], Awaitable[bool]], child: Child) -> None:
-    deadline = asyncio.get_running_loop().time() + READY_S
-    while not await ready():
-        if asyncio.get_running_loop().time() > deadline:
-            raise ChildError(f"{child.name} is not ready after {READY_S:g} s.{tail(child.log)}")
-        await asyncio.sleep(_LOOK_EVERY_S)
+def python(module: str) -> tuple[str, ...]:
+    """Return what starts a module of ours in our own environment."""
+    return (sys.executable, "-m", module)
 
 
 def die_with_parent() -> Callable[[], None] | None:

@@ -98,6 +98,11 @@ class PostgreSQL:
         """Says whether the server that was started here is still there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Gives the server process, the parent of all its others."""
+        return () if self._process is None else (self._process.pid,)
+
     def stop(self) -> None:
         """Shuts down in order, without waiting for clients; does nothing where nothing runs."""
         self._end(signal.SIGINT)

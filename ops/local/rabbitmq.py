@@ -112,6 +112,12 @@ class RabbitMQ:
         """Says whether the server that was started here is still there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Gives the processes that were started here: the node and its name server."""
+        started = (self._process, self._names)
+        return tuple(process.pid for process in started if process is not None)
+
     def stop(self) -> None:
         """Shuts down in order; does nothing where nothing runs."""
         self._end(signal.SIGTERM)

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Throughput, CPU, memory and latency of this system beside those of other stacks. Options: --help
+set -euo pipefail
+project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+bash "$project/ops/setup.sh"
+cd "$project"
+exec .venv/bin/python -m ops.cli bench "$@"

@@ -1,0 +1,95 @@
+"""A whole run: a short look at each stack, then rounds in turn, so that all meet the same hour."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import uvloop
+
+from ops.bench.drain import drain
+from ops.bench.findings import Drain, Findings, Options
+from ops.bench.report import documented, markdown
+from ops.bench.site import open_site
+from ops.bench.stacks import STACKS, Stack
+from ops.local import LocalStack
+
+CALIBRATION: Final = 300
+LEAST: Final = 100
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What a run has shown, as it was written down."""
+
+    document: Mapping[str, Any]
+    markdown: str
+
+
+def run(options: Options, tell: Tell) -> Results:
+    """Measure, and write the results as JSON and Markdown.
+
+    Raises:
+        BenchError: a stack did not do its work.
+        LocalServerError: something did not start.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        document = documented(runner.run(measure(options, tell)))
+    results = Results(document=document, markdown=markdown(document))
+    options.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=1) + "\n"
+    (options.output / "bench.json").write_text(text, encoding="utf-8")
+    (options.output / "bench.md").write_text(results.markdown, encoding="utf-8")
+    return results
+
+
+async def measure(options: Options, tell: Tell) -> Findings:
+    """Return what all rounds showed; private servers are started and stopped.
+
+    Raises:
+        BenchError: a stack did not do its work.
+        LocalServerError: something did not start.
+    """
+    async with LocalStack("bench") as servers:
+        run = _Run(servers, options, tell)
+        sizes = {name: await run.size(STACKS[name]) for name in options.stacks}
+        drains = [
+            await run.drain(STACKS[name], sizes[name], number)
+            for number in range(1, options.rounds + 1)
+            for name in options.stacks
+        ]
+    return Findings(options=options, drains=drains)
+
+
+class _Run:
+    def __init__(self, servers: LocalStack, options: Options, tell: Tell) -> None:
+        self._servers = servers
+        self._options = options
+        self._tell = tell
+
+    async def size(self, stack: Stack) -> int:
+        """Return how many payouts a stack pays in the time of one round, about."""
+        few = min(CALIBRATION, self._options.payouts)
+        found = await self._drain(stack, few, 0)
+        fitting = round(found.pace.rate * self._options.seconds)
+        size = max(LEAST, min(self._options.payouts, fitting))
+        self._tell(f"{stack.name}: about {found.pace.rate:,.0f}/s; {size:,} payouts in each round")
+        return size
+
+    async def drain(self, stack: Stack, payouts: int, number: int) -> Drain:
+        found = await self._drain(stack, payouts, number)
+        self._tell(
+            f"round {number}, {stack.name}: {found.pace.rate:,.0f} payouts/s;"
+            f" others used {found.pace.foreign:.1f} cores"
+        )
+        return found
+
+    async def _drain(self, stack: Stack, payouts: int, number: int) -> Drain:
+        name = f"{stack.name}_{number}"
+        async with open_site(self._servers, name, concurrency=self._options.concurrency) as site:
+            return await drain(stack, site, payouts)
