@@ -11,7 +11,7 @@ import msgspec
 
 from ops.simulator.answers import Answer
 from ops.simulator.faults import FaultError
-from ops.simulator.records import Payment
+from ops.simulator.records import Payment, Times
 from ops.simulator.server import Reply, Request, Stream
 
 JSON: Final = "application/json"
@@ -27,6 +27,9 @@ class Operated(Protocol):
 
     def payments(self, after: int = 0) -> Iterator[Payment]:
         """Guarantees the ledger's lines from that index on."""
+
+    def times(self) -> Iterator[Times]:
+        """Guarantees when each request was accepted and told."""
 
     def statistics(self) -> dict[str, Any]:
         """Guarantees the counts."""
@@ -62,6 +65,7 @@ class Admin:
         self._routes: Mapping[tuple[str, str], Callable[[Request], Answer | Stream]] = {
             ("GET", "/health"): lambda _: _json({"status": "ok"}),
             ("GET", "/simulator/ledger"): self._ledger,
+            ("GET", "/simulator/times"): lambda _: Stream(_lines(simulator.times()), LINES),
             ("GET", "/simulator/statistics"): lambda _: _json(simulator.statistics()),
             ("GET", "/simulator/certificate"): self._certificate,
             ("POST", "/simulator/faults"): self._faults,
@@ -150,11 +154,11 @@ def _amount(value: object) -> Decimal:
     return amount
 
 
-def _lines(payments: Iterator[Payment]) -> Iterator[bytes]:
+def _lines(records: Iterator[Payment] | Iterator[Times]) -> Iterator[bytes]:
     encode = msgspec.json.encode
     batch: list[bytes] = []
-    for payment in payments:
-        batch.append(encode(payment))
+    for record in records:
+        batch.append(encode(record))
         if len(batch) == _BATCH:
             yield b"\n".join(batch) + b"\n"
             batch.clear()

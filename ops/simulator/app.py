@@ -23,7 +23,7 @@ from ops.simulator.faults import FaultError
 from ops.simulator.gateway import Gateway, Parts
 from ops.simulator.keys import CredentialKey
 from ops.simulator.queries import Queries
-from ops.simulator.records import Payment, State
+from ops.simulator.records import Payment, State, Times
 from ops.simulator.results import Deliveries
 from ops.simulator.script import Faults
 from ops.simulator.sender import Sender
@@ -124,6 +124,15 @@ class Simulator:
         """Guarantees the ledger's lines from index `after` to its end as it is now."""
         ledger = self._books.ledger
         return islice(ledger, after, len(ledger))
+
+    def times(self) -> Iterator[Times]:
+        """Guarantees when each request that is known now was accepted and told, oldest first."""
+        for one in list(self._books.conversations()):
+            yield Times(
+                originator_conversation_id=one.originator_conversation_id,
+                accepted_at=one.accepted_at,
+                told_at=one.told_at,
+            )
 
     def ledger(self) -> list[dict[str, Any]]:
         """Guarantees every payment made, in order, as `GET /simulator/ledger` tells it."""

@@ -109,6 +109,11 @@ class Books:
         conversation.ended_at = self._clock()
         self._write(Ended(conversation))
 
+    def telling(self, conversation: Conversation) -> None:
+        """Guarantees that the instant of the first Result is known; the file does not keep it."""
+        if not conversation.told_at:
+            conversation.told_at = self._clock()
+
     def delivered(self, conversation: Conversation) -> None:
         """Guarantees that no Result is owed for this request after a restart."""
         self._write(Delivered(conversation.conversation_id))

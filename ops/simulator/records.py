@@ -45,8 +45,17 @@ class Conversation(msgspec.Struct, kw_only=True):
     result_code: str = ""
     receipt: str = ""
     ended_at: float = 0.0
+    told_at: float = 0.0
     balance: int = 0
     faults: list[str] = []
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """When a request was accepted and its first Result sent, in seconds since 1970; 0 = not yet."""
+
+    originator_conversation_id: str
+    accepted_at: float
+    told_at: float
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):

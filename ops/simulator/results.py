@@ -64,6 +64,7 @@ class Deliveries:
 
     def send_result(self, conversation: Conversation, body: bytes, ended: Ended = _ignore) -> None:
         """Guarantees one Result to the conversation's ResultURL, and its repeats."""
+        self._books.telling(conversation)
         message = self._sender.message(conversation.result_url, body)
         self.log.add(conversation.originator_conversation_id, "submitApiResult", message)
         self._send(conversation.result_url, message, self.statistics.results, ended)

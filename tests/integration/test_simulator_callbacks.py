@@ -1,7 +1,9 @@
 """How Results travel: repeats, giving up, kept and closed connections, TLS both ways."""
 
 import asyncio
+import json
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -311,3 +313,25 @@ async def test_a_callback_server_of_another_ca_gets_nothing(tmp_path: Path) -> N
         assert (await it.post(payment.message())).code == "0"
         await it.until(lambda: it.simulator.statistics()["results"]["failed"] == 1)
         assert callbacks.results == []
+
+
+async def test_it_tells_when_it_took_a_request_and_first_told_of_it() -> None:
+    """Both instants lie before the callback's first arrival; no Result leaves 0."""
+    arrived: list[float] = []
+
+    def answer() -> web.Response:
+        arrived.append(time.time())
+        return web.Response(status=503 if len(arrived) == 1 else 200, text=ACK)
+
+    began = time.time()
+    async with bed() as it:
+        it.callbacks.answer = answer
+        await it.pay("untold", msisdn="254700000102")
+        await it.pay("told")
+        await it.callbacks.arrive(2)
+        async with it.client.get(it.simulator.base_url + "/simulator/times") as answered:
+            untold, told = [json.loads(line) async for line in answered.content]
+    assert began <= told["accepted_at"] <= told["told_at"] <= arrived[0]
+    assert untold["told_at"] == 0
+    names = [one["originator_conversation_id"] for one in (untold, told)]
+    assert names == ["untold", "told"]
