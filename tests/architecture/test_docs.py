@@ -44,7 +44,7 @@ from payouts.settings import (
 )
 from payouts.settings.groups import variable_of
 
-HIDDEN = frozenset({".venv", ".local", ".git", ".pytest_cache", "node_modules"})
+HIDDEN = frozenset({".venv", ".venv-bench", ".local", ".git", ".pytest_cache", "node_modules"})
 MARKDOWN = sorted(
     path for path in ROOT.rglob("*.md") if not HIDDEN & set(path.relative_to(ROOT).parts)
 )

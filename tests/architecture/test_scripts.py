@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted([*(PROJECT / "ops").glob("*.sh"), PROJECT / ".ci" / "run"])
+SCRIPTS = sorted([*(PROJECT / "ops").rglob("*.sh"), PROJECT / ".ci" / "run"])
 BASH = shutil.which("bash") or "/bin/bash"
 
 

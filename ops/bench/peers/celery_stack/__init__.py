@@ -1,0 +1,1 @@
+"""Celery (prefork), requests, zeep, SQLAlchemy with psycopg; Flask under gunicorn for Results."""

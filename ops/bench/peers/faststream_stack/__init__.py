@@ -1,0 +1,1 @@
+"""FastStream, aiohttp and SQLAlchemy async, one transaction per step, on uvloop."""
