@@ -3,5 +3,6 @@
 set -euo pipefail
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 bash "$project/ops/setup.sh"
+bash "$project/ops/bench/environment.sh" # The other stacks and the chart.
 cd "$project"
 exec .venv/bin/python -m ops.cli bench "$@"

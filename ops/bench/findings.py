@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.bench.measures import Pace
+from ops.bench.measures import Latency, Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,26 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HalfLoad:
+    """What one round at half load showed.
+
+    Args:
+        payouts: which were published, evenly.
+        rate: in a second.
+        latency: of those between 15 % and 90 % of them.
+        foreign: CPU that others on this machine used meanwhile, in cores.
+        repeats: events that came more than once, with the same id.
+    """
+
+    stack: str
+    payouts: int
+    rate: float
+    latency: Latency
+    foreign: float
+    repeats: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a person asked for.
 
@@ -37,6 +57,7 @@ class Options:
         payouts: the most that wait at the start of one round.
         seconds: which a round may take; a slow stack has fewer payouts for it.
         concurrency: requests in flight.
+        half_loads: latency rounds of each stack; 0 for none.
         output: the folder of the results.
     """
 
@@ -45,6 +66,7 @@ class Options:
     payouts: int
     seconds: float
     concurrency: int
+    half_loads: int
     output: Path
 
 
@@ -54,7 +76,12 @@ class Findings:
 
     options: Options
     drains: Sequence[Drain]
+    half_loads: Sequence[HalfLoad]
 
-    def of(self, stack: str) -> list[Drain]:
-        """Return the rounds of one stack."""
+    def drains_of(self, stack: str) -> list[Drain]:
+        """Return the throughput rounds of one stack."""
         return [one for one in self.drains if one.stack == stack]
+
+    def half_loads_of(self, stack: str) -> list[HalfLoad]:
+        """Return the latency rounds of one stack."""
+        return [one for one in self.half_loads if one.stack == stack]

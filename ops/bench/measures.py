@@ -48,6 +48,33 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Journey:
+    """When a payout passed each point, in seconds of one clock.
+
+    Args:
+        published_at: its command was handed to RabbitMQ.
+        requested_at: the simulator took its request.
+        told_at: the simulator sent its Result.
+        heard_at: its event came to the listener.
+    """
+
+    published_at: float
+    requested_at: float
+    told_at: float
+    heard_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds from command to request, and from Result to event."""
+
+    request_p50_ms: float
+    request_p99_ms: float
+    event_p50_ms: float
+    event_p99_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """A figure over several rounds."""
 
@@ -74,8 +101,17 @@ def pace(samples: Sequence[Sample], payouts: int) -> Pace:
     return Pace(
         rate=done / seconds,
         cpu_us={role: used / done * 1e6 for role, used in spent.items()},
-        foreign=(end.busy_s - begin.busy_s - sum(spent.values())) / seconds,
+        foreign=foreign(begin, end),
     )
+
+
+def foreign(begin: Sample, end: Sample) -> float:
+    """Return the CPU that nobody of the round used between two samples, in cores.
+
+    Not below 0: the system counts the machine's time and its processes' in different ways.
+    """
+    ours = sum(end.cpu_s.values()) - sum(begin.cpu_s.values())
+    return max(0.0, (end.busy_s - begin.busy_s - ours) / (end.at_s - begin.at_s))
 
 
 def moment(samples: Sequence[Sample], events: float) -> Sample:
@@ -89,6 +125,23 @@ def moment(samples: Sequence[Sample], events: float) -> Sample:
             part = (events - before.events) / (after.events - before.events)
             return _between(before, after, part)
     raise TooShortError
+
+
+def latency(journeys: Sequence[Journey]) -> Latency:
+    """Return how long payouts waited, of those published between 15 % and 90 % of all.
+
+    The first ones meet processes that have just started, the last ones an emptier machine.
+    """
+    ordered = sorted(journeys, key=lambda one: one.published_at)
+    chosen = ordered[int(len(ordered) * FROM) : ceil(len(ordered) * TO)]
+    requests = [(one.requested_at - one.published_at) * 1000 for one in chosen]
+    events = [(one.heard_at - one.told_at) * 1000 for one in chosen]
+    return Latency(
+        request_p50_ms=percentile(requests, 0.5),
+        request_p99_ms=percentile(requests, 0.99),
+        event_p50_ms=percentile(events, 0.5),
+        event_p99_ms=percentile(events, 0.99),
+    )
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 import uvloop
 
 from ops.bench.drain import drain
-from ops.bench.findings import Drain, Findings, Options
+from ops.bench.findings import Drain, Findings, HalfLoad, Options
+from ops.bench.half_load import half_load
 from ops.bench.report import documented, markdown
-from ops.bench.site import open_site
+from ops.bench.site import Site, open_site
 from ops.bench.stacks import STACKS, Stack
 from ops.local import LocalStack
 
@@ -39,13 +43,25 @@ def run(options: Options, tell: Tell) -> Results:
         LocalServerError: something did not start.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        document = documented(runner.run(measure(options, tell)))
+        try:
+            document = documented(runner.run(_interruptible(options, tell)))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
     results = Results(document=document, markdown=markdown(document))
     options.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1) + "\n"
     (options.output / "bench.json").write_text(text, encoding="utf-8")
     (options.output / "bench.md").write_text(results.markdown, encoding="utf-8")
     return results
+
+
+async def _interruptible(options: Options, tell: Tell) -> Findings:
+    """SIGTERM and a closed terminal are as Ctrl-C: everything is stopped."""
+    task = asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await measure(options, tell)
 
 
 async def measure(options: Options, tell: Tell) -> Findings:
@@ -63,7 +79,17 @@ async def measure(options: Options, tell: Tell) -> Findings:
             for number in range(1, options.rounds + 1)
             for name in options.stacks
         ]
-    return Findings(options=options, drains=drains)
+        rates = {name: _rate(drains, name) / 2 for name in options.stacks}
+        half_loads = [
+            await run.half_load(STACKS[name], rates[name], number)
+            for number in range(1, options.half_loads + 1)
+            for name in options.stacks
+        ]
+    return Findings(options=options, drains=drains, half_loads=half_loads)
+
+
+def _rate(drains: Sequence[Drain], name: str) -> float:
+    return median(one.pace.rate for one in drains if one.stack == name)
 
 
 class _Run:
@@ -76,8 +102,7 @@ class _Run:
         """Return how many payouts a stack pays in the time of one round, about."""
         few = min(CALIBRATION, self._options.payouts)
         found = await self._drain(stack, few, 0)
-        fitting = round(found.pace.rate * self._options.seconds)
-        size = max(LEAST, min(self._options.payouts, fitting))
+        size = self._fitting(found.pace.rate)
         self._tell(f"{stack.name}: about {found.pace.rate:,.0f}/s; {size:,} payouts in each round")
         return size
 
@@ -89,7 +114,24 @@ class _Run:
         )
         return found
 
+    async def half_load(self, stack: Stack, rate: float, number: int) -> HalfLoad:
+        payouts = self._fitting(rate)
+        async with self._site(f"{stack.name}_half_{number}") as site:
+            found = await half_load(stack, site, payouts, rate)
+        self._tell(
+            f"half load {number}, {stack.name}: {payouts:,} at {rate:,.0f}/s;"
+            f" p99 {found.latency.request_p99_ms:,.0f} ms to the request,"
+            f" {found.latency.event_p99_ms:,.0f} ms from Result to event;"
+            f" others used {found.foreign:.1f} cores"
+        )
+        return found
+
     async def _drain(self, stack: Stack, payouts: int, number: int) -> Drain:
-        name = f"{stack.name}_{number}"
-        async with open_site(self._servers, name, concurrency=self._options.concurrency) as site:
+        async with self._site(f"{stack.name}_{number}") as site:
             return await drain(stack, site, payouts)
+
+    def _site(self, name: str) -> AbstractAsyncContextManager[Site]:
+        return open_site(self._servers, name, concurrency=self._options.concurrency)
+
+    def _fitting(self, rate: float) -> int:
+        return min(self._options.payouts, max(LEAST, round(rate * self._options.seconds)))

@@ -153,7 +153,7 @@ async def _start_ours(children: Children, environ: Mapping[str, str]) -> None:
 async def _start(children: Children, stack: Stack, role: str, environ: Mapping[str, str]) -> None:
     out = children.folder / f"{role}.out"
     command = stack.worker if role == "worker" else stack.callback_server
-    child = children.start(role, command, environ, out=out, folder=stack.folder)
+    child = children.start(role, command, environ, out=out)
     await child.told(out, _READY)
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin
 
 from ops.demo.children import ROOT, python
 from ops.simulator.settings import SimulatorSettings
 
-PEERS: Final = ROOT / "ops" / "bench" / "peers"
 PEER_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 RESULT_PATH: Final = "/mpesa/result"
 OURS: Final = "ours"
@@ -31,14 +29,12 @@ class Stack:
         worker: the command that starts its worker; with `callback_server` empty for ours, whose
             processes are started as they are anywhere.
         callback_server: the same for its callback server.
-        folder: where both are started.
     """
 
     name: str
     about: str
     worker: Sequence[str] = ()
     callback_server: Sequence[str] = ()
-    folder: Path = ROOT
 
     @property
     def needs_peers(self) -> bool:
@@ -46,13 +42,13 @@ class Stack:
         return str(PEER_PYTHON) in self.worker
 
 
-def _peer(name: str, folder: str, about: str) -> Stack:
+def _peer(name: str, about: str) -> Stack:
+    module = f"ops.bench.peers.{name}_stack"
     return Stack(
         name=name,
         about=about,
-        worker=(str(PEER_PYTHON), "worker.py"),
-        callback_server=(str(PEER_PYTHON), "callback_server.py"),
-        folder=PEERS / folder,
+        worker=(str(PEER_PYTHON), "-m", f"{module}.worker"),
+        callback_server=(str(PEER_PYTHON), "-m", f"{module}.callback_server"),
     )
 
 
@@ -66,14 +62,8 @@ STACKS: Final[Mapping[str, Stack]] = {
             callback_server=python("ops.bench.bare.callback_server"),
         ),
         Stack(name=OURS, about="this system as shipped, one worker, one callback server"),
-        _peer(
-            "faststream",
-            "faststream_stack",
-            "FastStream, aiohttp, SQLAlchemy async; one transaction per step",
-        ),
-        _peer(
-            "celery", "celery_stack", "Celery (prefork), requests, zeep, SQLAlchemy; a form of it"
-        ),
+        _peer("faststream", "FastStream, aiohttp, SQLAlchemy async; one transaction per step"),
+        _peer("celery", "Celery (prefork), requests, zeep, SQLAlchemy; one transaction per step"),
     )
 }
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit, UsageError
 from ops.cli.screen import Screen
+
+HALF_LOADS: Final = 3
 
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
@@ -23,12 +25,14 @@ class Size:
         payouts: The most commands that wait at the start of a round.
         seconds: About how long a round drains; a slow stack gets fewer payouts for it.
         rounds: Of each stack, in turn.
+        half_load: Also time each step while commands come at half of a stack's throughput.
         concurrency: Requests in flight.
     """
 
     payouts: Positive = 12_000
     seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 15.0
     rounds: Positive = 5
+    half_load: Annotated[bool, Parameter(negative="--no-half-load")] = True
     concurrency: Positive = 100
 
 
@@ -68,6 +72,7 @@ def bench(
         payouts=chosen.payouts,
         seconds=chosen.seconds,
         concurrency=chosen.concurrency,
+        half_loads=min(chosen.rounds, HALF_LOADS) if chosen.half_load else 0,
         output=output or default_root() / "bench-results",
     )
     results = run(options, screen.say)

@@ -136,14 +136,13 @@ class Children:
         environ: Mapping[str, str],
         *,
         out: Path | None = None,
-        folder: Path = ROOT,
     ) -> Child:
-        """Start a program in `folder`; what it says goes to its log, its stdout to `out`."""
+        """Start a program; what it says goes to its log, its stdout to `out`."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as said, (out or log).open("ab") as told:
             process = subprocess.Popen(
                 command,
-                cwd=folder,
+                cwd=ROOT,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=told,
