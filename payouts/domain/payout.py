@@ -141,6 +141,7 @@ class Payout:
     retry_of: PayoutId | None = None  # Set: a second submission, asked for by a person.
     held: str | None = None  # Set: why nothing is sent for it; asking and Results go on.
     ask_now: bool = False  # A person wants it asked about, whatever the policy says.
+    archived_at: datetime | None = None  # Set: it has left the live books; its story is dropped.
 
     def __repr__(self) -> str:
         """Name the payout without its receiver, so that no log ever carries a number."""

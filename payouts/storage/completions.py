@@ -11,9 +11,11 @@ from payouts.domain.errors import StoreRefusedError
 from payouts.domain.payout import ENDED, Payout, sources_of
 from payouts.domain.values import ConversationId, OriginatorConversationId, PayoutId
 from payouts.ports import Completion, CompletionOutcome, Query
+from payouts.storage.archive import match_archived, standing
 from payouts.storage.batch import BatchWriter
+from payouts.storage.engine import Database
 from payouts.storage.parts import Context, Part
-from payouts.storage.rows import columns, payout_of
+from payouts.storage.rows import payout_of
 from payouts.storage.steps import (
     MAX_DESCRIPTION,
     NAMED,
@@ -53,10 +55,6 @@ _GUARD: Final = """p.state = ANY (string_to_array(m.sources, ','))
     AND (p.originator_conversation_id = m.own_id OR p.conversation_id = m.conversation_id)
     AND (m.amount_minor IS NULL OR m.amount_minor = p.amount_minor)
     AND (m.receiver IS NULL OR m.receiver = p.msisdn)"""
-_BY_ID: Final = text(
-    f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
-    " WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))"
-)
 _QUERY: Final = text("""
 SELECT query_id, payout_id, asked_at FROM queries
 WHERE query_id = CAST(:own_id AS text) OR conversation_id = CAST(:conversation_id AS text)
@@ -68,9 +66,8 @@ class Finding(Part):
     """Finds payouts, queries and unmatched Results by the ids that the gateway says."""
 
     async def find(self, payout_id: PayoutId) -> Payout | None:
-        """Return the payout as it stands."""
-        rows = await self._database.fetch(_BY_ID, {"payout_ids": [payout_id]})
-        return payout_of(rows[0]) if rows else None
+        """Return the payout as it stands, also from the archive."""
+        return (await standing(self._database, [payout_id])).get(payout_id)
 
     async def find_by_conversation(
         self,
@@ -78,15 +75,8 @@ class Finding(Part):
         conversation_id: ConversationId | None,
     ) -> Payout | None:
         """Return the payout with this id of its own, else the only one with the gateway's id."""
-        rows = await self._database.fetch(
-            _MATCH,
-            {
-                "own_id": [storable(originator_conversation_id)],
-                "conversation_id": [storable(conversation_id)],
-                "ordinal": [0],
-            },
-        )
-        return await self.find(rows[0][1]) if rows else None
+        matched = await _match(self._database, [(originator_conversation_id, conversation_id)])
+        return await self.find(PayoutId(matched[0])) if matched else None
 
     async def find_query(
         self,
@@ -133,7 +123,8 @@ class Completing(Part):
     async def _write_completions(
         self, completions: Sequence[Completion]
     ) -> list[CompletionOutcome]:
-        matched = await self._match(completions)
+        ids = [(one.originator_conversation_id, one.conversation_id) for one in completions]
+        matched = await _match(self._database, ids)
         applied: dict[int, Payout] = {}
         for ordinals in _rounds(matched):
             rows = [_row_of(completions[n], matched[n]) for n in ordinals]
@@ -141,33 +132,38 @@ class Completing(Part):
             ended = {row[0]: payout_of(row) for row in entered}
             applied |= {n: ended[matched[n]] for n in ordinals if matched[n] in ended}
         others = {name for n, name in matched.items() if n not in applied}
-        standing = await self._standing(others)
+        known = await standing(self._database, sorted(others)) if others else {}
         return [
             CompletionOutcome(
                 applied=True, payout=applied[n], event=self._completion_event(applied[n])
             )
             if n in applied
-            else CompletionOutcome(applied=False, payout=standing.get(matched.get(n, "")))
+            else CompletionOutcome(applied=False, payout=known.get(matched.get(n, "")))
             for n in range(len(completions))
         ]
 
-    async def _match(self, completions: Sequence[Completion]) -> dict[int, str]:
-        """Return the payout ids by position; what is for life may be looked up beforehand."""
-        rows = await self._database.fetch(
-            _MATCH,
-            {
-                "own_id": [storable(one.originator_conversation_id) for one in completions],
-                "conversation_id": [storable(one.conversation_id) for one in completions],
-                "ordinal": list(range(len(completions))),
-            },
-        )
-        return {row[0]: row[1] for row in rows}
 
-    async def _standing(self, payout_ids: set[str]) -> dict[str, Payout]:
-        if not payout_ids:
-            return {}
-        rows = await self._database.fetch(_BY_ID, {"payout_ids": sorted(payout_ids)})
-        return {row[0]: payout_of(row) for row in rows}
+async def _match(
+    database: Database, ids: Sequence[tuple[str | None, str | None]]
+) -> dict[int, str]:
+    """Return the payout ids by position; what is for life may be looked up beforehand.
+
+    A Result of what was archived long ago finds its payout too, and changes nothing.
+    """
+    said = [(storable(own), storable(other), n) for n, (own, other) in enumerate(ids)]
+    rows = await database.fetch(
+        _MATCH,
+        {
+            "own_id": [one[0] for one in said],
+            "conversation_id": [one[1] for one in said],
+            "ordinal": [one[2] for one in said],
+        },
+    )
+    matched = {row[0]: row[1] for row in rows}
+    if len(matched) < len(said):
+        rest = [one for one in said if one[2] not in matched]
+        matched |= await match_archived(database, rest)
+    return matched
 
 
 def _rounds(matched: Mapping[int, str]) -> list[list[int]]:

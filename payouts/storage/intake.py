@@ -14,10 +14,10 @@ from payouts.domain.errors import StoreRefusedError
 from payouts.domain.events import Event
 from payouts.domain.payout import HELD_REPEAT, HELD_RETURNED, HELD_RUN, Payout, State
 from payouts.ports import Intent, IntentOutcome, Recorded
+from payouts.storage.archive import TELL_AGAIN, archived, standing
 from payouts.storage.batch import BatchWriter
 from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
-from payouts.storage.rows import columns, payout_of
 from payouts.storage.steps import arrays_of, end_event_id, reason_columns, unnested
 
 _TYPES: Final = {
@@ -138,13 +138,11 @@ WHERE payout_id = ANY(CAST(:payout_ids AS text[]))
     AND type IN ('payout.succeeded', 'payout.failed')
 RETURNING event_id
 """)
-_EXISTING: Final = text(
-    f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
-    " WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))"
-)
 _REJECT: Final = text("""
 WITH known AS (
     SELECT FROM payouts WHERE payout_id = :payout_id
+    UNION ALL
+    SELECT FROM archive WHERE payout_id = :payout_id
 ), written AS (
     INSERT INTO events (event_id, payout_id, type, created_at, data)
     SELECT CAST(:event_id AS uuid), :payout_id, :type, CAST(:at AS timestamptz),
@@ -187,17 +185,13 @@ class Intake(Part):
     async def _write_intents(self, intents: Sequence[Intent]) -> list[IntentOutcome]:
         # In one order for all processes: batches that meet crosswise would wait for each other.
         rows = sorted(map(_row_of, intents), key=lambda row: str(row["payout_id"]))
-        inserted = await self._insert(arrays_of((*_TYPES, "actor", "kind", "event_id"), rows))
-        new = {row[0]: row for row in inserted}
+        new = {row[0]: row for row in await self._insert_new(rows)}
         repeated = [i.payout.payout_id for i in intents if i.payout.payout_id not in new]
-        standing: dict[str, Payout] = {}
-        if repeated:
-            found = await self._database.fetch(_EXISTING, {"payout_ids": repeated})
-            standing = {row[0]: payout_of(row) for row in found}
+        known = await standing(self._database, repeated) if repeated else {}
         outcomes = [
             self._new(intent.payout, new[intent.payout.payout_id])
             if intent.payout.payout_id in new
-            else self._outcome(intent.payout, standing[intent.payout.payout_id])
+            else self._outcome(intent.payout, known[intent.payout.payout_id])
             for intent in intents
         ]
         again = [
@@ -205,9 +199,27 @@ class Intake(Part):
             for outcome in outcomes
             if outcome.recorded is Recorded.SAME and outcome.event is not None
         ]
-        if again:  # Told once more, also if this process dies before it can.
-            await self._database.fetch(_AGAIN, {"payout_ids": sorted(again)})
+        if again:
+            await self._tell_again(sorted(again))
         return outcomes
+
+    async def _insert_new(self, rows: Sequence[Mapping[str, object]]) -> Rows:
+        """Insert what is new; ids of the archive are looked for only where they were refused."""
+        names = (*_TYPES, "actor", "kind", "event_id")
+        try:
+            return await self._insert(arrays_of(names, rows))
+        except StoreRefusedError:
+            ended = await archived(self._database, [str(row["payout_id"]) for row in rows])
+            if not ended:
+                raise
+            rest = [row for row in rows if row["payout_id"] not in ended]
+            return await self._insert(arrays_of(names, rest)) if rest else ()
+
+    async def _tell_again(self, payout_ids: Sequence[str]) -> None:
+        """Have completion events told once more, also if this process dies before it can."""
+        told = await self._database.fetch(_AGAIN, {"payout_ids": payout_ids})
+        if len(told) < len(payout_ids):
+            await self._database.fetch(TELL_AGAIN, {"payout_ids": payout_ids})
 
     async def _insert(self, arrays: Mapping[str, object]) -> Rows:
         window_s = self._context.repeat_window_s

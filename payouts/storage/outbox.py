@@ -11,7 +11,9 @@ from sqlalchemy import text
 
 from payouts.domain.events import REJECTED, Event, event_of
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
+from payouts.storage.archive import archived
 from payouts.storage.batch import BatchWriter
+from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
 
@@ -67,7 +69,15 @@ class OutboxPart(Part):
                 "limit": limit,
             },
         )
-        return [event_of_row(row, show_msisdn=self._context.show_msisdn) for row in rows]
+        known = await self._archived(rows)
+        return [
+            event_of_row(row, show_msisdn=self._context.show_msisdn, archived=known) for row in rows
+        ]
+
+    async def _archived(self, rows: Rows) -> Mapping[str, Payout]:
+        """Return the archived payouts whose events are told again; hardly ever is there one."""
+        gone = [row[1] for row in rows if row[2] != REJECTED and row[_EVENT_WIDTH] is None]
+        return await archived(self._database, gone) if gone else {}
 
     async def mark_published(self, event_id: str) -> None:
         """Take down that the broker has confirmed the event."""
@@ -80,14 +90,19 @@ class OutboxPart(Part):
         return [None] * len(event_ids)
 
 
-def event_of_row(row: Sequence[Any], *, show_msisdn: bool) -> Event:
-    """Return the event that an events row and its payout's row (PAYOUT_COLUMNS) tell."""
+def event_of_row(
+    row: Sequence[Any], *, show_msisdn: bool, archived: Mapping[str, Payout] | None = None
+) -> Event:
+    """Return the event that an events row and its payout's row (PAYOUT_COLUMNS) tell.
+
+    `archived` has the payouts that have no row any more.
+    """
     event_id, payout_id, event_type, created_at, data = row[:_EVENT_WIDTH]
     if event_type == REJECTED:
         return Event(
             event_id=event_id, type=event_type, subject=payout_id, time=created_at, data=data
         )
-    payout = payout_of(row[_EVENT_WIDTH:])
+    payout = (archived or {}).get(payout_id) or payout_of(row[_EVENT_WIDTH:])
     if data is None:
         return event_of(payout, show_msisdn=show_msisdn)
     event = event_of(_as_it_stood(payout, data), show_msisdn=show_msisdn)

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -26,14 +25,31 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-METADATA: Final = MetaData()
+from payouts.storage.archive_tables import ARCHIVE, ARCHIVE_SUMS
+from payouts.storage.metadata import INSTANT as _INSTANT
+from payouts.storage.metadata import METADATA
+
+__all__ = [
+    "ACCOUNTS",
+    "ARCHIVE",
+    "ARCHIVE_SUMS",
+    "AUDIT",
+    "EVENTS",
+    "INCIDENTS",
+    "METADATA",
+    "PAUSED_RUNS",
+    "PAYOUTS",
+    "QUERIES",
+    "SUSPECTS",
+    "TIMELINE",
+    "WORKERS",
+]
 
 _STATES = (
     "state IN ('received', 'submitting', 'waiting', 'accepted', 'in_doubt', 'succeeded', 'failed')"
 )
-_INSTANT: Final = TIMESTAMP(timezone=True)
 
 PAYOUTS: Final = Table(
     "payouts",
@@ -230,6 +246,8 @@ EVENTS: Final = Table(
     Column("published_at", _INSTANT),
     Column("hidden_until", _INSTANT),
     Column("data", JSONB),
+    # Written once more for a payout of the archive, so that it is told again.
+    Column("archived", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(
         "(type IN ('payout.succeeded', 'payout.failed')) = (data IS NULL)",
         name="events_completion_is_derived",
@@ -250,6 +268,8 @@ EVENTS: Final = Table(
         "created_at",
         postgresql_where=text("published_at IS NULL"),
     ),
+    # `Retention.forget`: what was told again of the archive.
+    Index("events_archived_idx", "published_at", postgresql_where=text("archived")),
 )
 
 QUERIES: Final = Table(

@@ -13,6 +13,8 @@ from ops.local import LocalStack
 from payouts.storage.orders import PostgresOrders
 
 _TABLES = (
+    "archive_sums",
+    "archive",
     "payouts",
     "timeline",
     "events",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.values import (
@@ -233,6 +234,40 @@ async def open_bed(url: str, **settings: Any) -> AsyncIterator[Bed]:
     clock = StandingClock()
     async with PostgresStore(url, clock, **settings) as store:
         yield Bed(store, clock, url)
+
+
+async def proves_itself(
+    connection: asyncpg.Connection, statement: str, guard: str, *, without: str = ""
+) -> None:
+    """Fail unless the statement is refused by the guard, and by nothing else.
+
+    `without` names triggers of the same table that would refuse it as well: they are off.
+    """
+    table, name = guard.split(".")
+    is_constraint = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_constraint WHERE conname = $1)", name
+    )
+    is_index = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_indexes WHERE indexname = $1)", name
+    )
+    drop = f"DROP TRIGGER {name} ON {table}"
+    if is_constraint:
+        drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+    elif is_index:
+        drop = f"DROP INDEX {name}"
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        for other in without.split():
+            await connection.execute(f"DROP TRIGGER {other} ON {table}")
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+            async with connection.transaction():
+                await connection.execute(statement)
+        assert refused.value.constraint_name == name
+        await connection.execute(drop)
+        await connection.execute(statement)
+    finally:
+        await transaction.rollback()
 
 
 def names(prefix: str, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from storage_bed import ACCOUNT, NOW, Bed, move, own_id, seconds
 
 from payouts.domain.payout import OPEN, State
 from payouts.domain.values import RunId
-from payouts.storage import completions, doubts, intake, outbox, reading, sweeps, transitions
+from payouts.storage import archive, completions, doubts, outbox, reading, sweeps, transitions
 from payouts.storage.reading import Listing
 from payouts.storage.steps import arrays_of
 
@@ -115,7 +115,7 @@ async def test_writes_find_their_rows_by_key(full: Bed) -> None:
         ),
         (transitions._NOTE, notes, {"payouts_payout_id_key", "timeline_pkey"}),
         (transitions._LOST, lost, {"payouts_payout_id_key", "timeline_pkey"}),
-        (intake._EXISTING, {"payout_ids": names}, {"payouts_payout_id_key"}),
+        (archive._LIVE, {"payout_ids": names}, {"payouts_payout_id_key"}),
         (outbox._PUBLISHED, marked, {"events_pkey"}),
     ]
     async with store.database.engine.connect() as connection:
