@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from ops.cli import accounts, benchmark, codes, database, listing, processes, runs, show, verifying
 from ops.cli.dead_letters import commands as dead_letters
 from ops.cli.exits import CommandError, Exit
-from ops.cli.orders import asking, audit, commands, pausing, restored
+from ops.cli.orders import archiving, asking, audit, commands, pausing, restored
 from ops.cli.screen import Screen
 from ops.cli.sending import command as sending
 from payouts.domain.errors import PayoutsError, SettingsError
@@ -78,6 +78,7 @@ def _add_steering(app: App, group: Group) -> None:
     app.command(commands.retry, group=group)
     app.command(asking.reconcile, group=group)
     app.command(commands.resolve, group=group)
+    app.command(archiving.archive, group=group)
 
     events = _part("events", "Work with completion events.", group)
     events.command(commands.republish)

@@ -71,7 +71,7 @@ class Filters:
 async def list_payouts(
     *, filters: Annotated[Filters | None, Parameter(name="*")] = None, json: bool = False
 ) -> Exit:
-    """Print payouts, newest first.
+    """Print payouts, newest first. What has been archived is not listed; `payouts show` finds it.
 
     Args:
         filters: Which payouts to print.

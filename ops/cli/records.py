@@ -44,6 +44,7 @@ def payout_record(payout: Payout) -> Record:
         "held": payout.held,
         "ask_now": payout.ask_now,
         "retry_of": payout.retry_of,
+        "archived_at": instant(payout.archived_at),
         "metadata_keys": sorted(payout.metadata),
     }
 

@@ -153,7 +153,10 @@ def print_story(screen: Screen, story: Story) -> None:
     screen.show(_facts(story))
     screen.line()
     screen.line("Timeline (UTC)", style="bold")
-    screen.show(timeline_table(story.timeline))
+    if payout.archived_at is None:
+        screen.show(timeline_table(story.timeline))
+    else:
+        screen.line("not kept: the payout was archived")
     if story.incidents:
         screen.line()
         screen.line("Incidents, for a person to look at", style="bold red")
@@ -214,6 +217,7 @@ def _facts(story: Story) -> Table:
         "conversation id": payout.conversation_id or "",
         "originator id": payout.originator_conversation_id,
         "receipt": payout.transaction_id or "",
+        "archived": moment(payout.archived_at),
     }
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)

@@ -55,7 +55,8 @@ async def verify(
     """Prove that the books balance; with a ledger, that both sides say the same, to the cent.
 
     In themselves: received = succeeded + failed + open, in count and in money; exactly one
-    completion event for each payout that has ended. Against a ledger: everything was paid once;
+    completion event for each payout that has ended; in the archive what orders have moved there,
+    no more and no less. Against a ledger: everything was paid once;
     whatever succeeded is in it with the same amount and receipt; nothing is in it that failed or
     is unknown here. What is in doubt and what became an incident is listed. Exit 1 on any
     difference.
@@ -119,6 +120,7 @@ def verdict_record(verdict: Verdict) -> dict[str, object]:
             for currency, (number, minor) in sorted(books.received.items())
         ],
         "states": [state_record(one) for one in books.states],
+        "archived": [state_record(one) for one in books.archived],
         "ended_without_event": books.ended_without_event,
         "events_without_end": books.events_without_end,
         "unpublished_events": books.unpublished,
@@ -161,6 +163,8 @@ def _print(screen: Screen, verdict: Verdict) -> None:
         f"{count(number_in(books.states))} received = {_number(books, State.SUCCEEDED)} succeeded"
         f" + {_number(books, State.FAILED)} failed + {count(open_count)} open"
     )
+    if books.archived:
+        screen.line(f"{count(number_in(books.archived))} of these are in the archive")
     screen.line(f"{plural(books.unpublished, 'event')} not published yet")
     if verdict.comparison is not None:
         screen.line()

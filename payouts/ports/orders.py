@@ -31,6 +31,7 @@ class Action(StrEnum):
     REPLAY_DEAD_LETTER = "replay-dead-letter"
     DISCARD_DEAD_LETTER = "discard-dead-letter"
     RESTORED = "restored"
+    ARCHIVE = "archive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,8 +46,11 @@ async def write_line(
     subject: str,
     order: Order,
     details: Mapping[str, str],
-) -> None:
-    """Add a line in the transaction of what it is about; the next writer waits for its commit."""
+) -> int:
+    """Add a line in the transaction of what it is about, and return its number.
+
+    The next writer waits for its commit.
+    """
     await connection.execute(_LOCK)
     last = (await connection.execute(_LAST)).first()
     number, previous = (last[0] + 1, last[1]) if last else (1, NOTHING_BEFORE)
@@ -73,6 +76,7 @@ async def write_line(
             "hash": hash_of(entry, previous),
         },
     )
+    return entry.number
 
 
 async def lines(

@@ -25,6 +25,7 @@ from payouts.domain.payout import (
 from payouts.domain.values import PayoutId, TransactionId
 from payouts.ports import Action, Carried, Move, Order
 from payouts.storage import audit
+from payouts.storage.archive import TELL_AGAIN, archived
 from payouts.storage.parts import Context
 from payouts.storage.retries import RESOLVED_NOT_PAID, submit_again
 from payouts.storage.rows import columns, completion_event_of, payout_of
@@ -61,7 +62,12 @@ FROM payouts p WHERE p.payout_id = :payout_id
 """)
 # Two people who read the same line of a statement for two payouts come one after the other.
 _ONE_RECEIPT_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(727003)")
-_RECEIPT_OF: Final = text("SELECT payout_id FROM payouts WHERE transaction_id = :receipt LIMIT 1")
+_RECEIPT_OF: Final = text("""
+SELECT payout_id FROM payouts WHERE transaction_id = :receipt
+UNION ALL
+SELECT payout_id FROM archive WHERE transaction_id = :receipt
+LIMIT 1
+""")
 
 _Act = Callable[[AsyncConnection, Payout], Awaitable[Carried]]
 
@@ -196,7 +202,10 @@ class PostgresOrders(Steering):
         async def act(connection: AsyncConnection, payout: Payout) -> Carried:
             if not payout.ended:
                 return Carried(payout=payout, refusal="It has not ended; it has no event yet.")
-            await connection.execute(_REPUBLISH, {"payout_id": payout_id})
+            if payout.archived_at is None:
+                await connection.execute(_REPUBLISH, {"payout_id": payout_id})
+            else:
+                await connection.execute(TELL_AGAIN, {"payout_ids": [payout_id]})
             event = completion_event_of(payout, show_msisdn=self._context.show_msisdn)
             return Carried(payout=payout, event=event)
 
@@ -215,8 +224,12 @@ class PostgresOrders(Steering):
         async with self._database.transaction() as connection:
             row = (await connection.execute(_LOCKED, {"payout_id": payout_id})).first()
             if row is None:
+                payout = (await archived(self._database, [payout_id])).get(payout_id)
+            else:
+                payout = payout_of(row)
+            if payout is None:
                 return Carried(payout=None, refusal=f"No payout has the id {payout_id}.")
-            carried = await act(connection, payout_of(row))
+            carried = await act(connection, payout)
             if carried.done and carried.payout is not None:
                 stands = {"state": carried.payout.state.value}
                 if carried.payout.payout_id != payout_id:

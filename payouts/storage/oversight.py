@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from payouts.domain.payout import Payout, State
 from payouts.domain.values import AccountName, PayoutId, RunId
 from payouts.ports import AuditEntry
+from payouts.storage.archive import archived_submissions
 from payouts.storage.audit import lines_about
 from payouts.storage.engine import Database
 from payouts.storage.rows import columns, payout_of
@@ -119,11 +120,16 @@ class Oversight:
         return {row[0]: (row[1], row[2]) for row in rows}
 
     async def submissions(self, payout_id: PayoutId) -> list[Payout]:
-        """Return all submissions that this one belongs to, the first one first."""
+        """Return all submissions that this one belongs to, the first one first.
+
+        They are archived together, so that they are all live or all archived.
+        """
         rows = await self._database.fetch(
             _SUBMISSIONS, {"payout_id": payout_id, "limit": MAX_SUBMISSIONS}
         )
-        return [payout_of(row) for row in rows]
+        if rows:
+            return [payout_of(row) for row in rows]
+        return await archived_submissions(self._database, payout_id, limit=MAX_SUBMISSIONS)
 
     async def orders_about(self, subjects: Sequence[str]) -> list[AuditEntry]:
         """Return the lines of the audit about these, oldest first."""

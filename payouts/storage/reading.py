@@ -11,10 +11,11 @@ from typing import Any, Final
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from payouts.domain.events import Event
+from payouts.domain.events import Event, event_of
 from payouts.domain.payout import ENDED, Payout, State, TimelineEntry
 from payouts.domain.values import AccountName, PayoutId, RunId
 from payouts.ports import Incident, Query
+from payouts.storage.archive import archived, standing
 from payouts.storage.engine import Database
 from payouts.storage.incidents import incident_of
 from payouts.storage.outbox import EVENT_COLUMNS, event_of_row
@@ -30,7 +31,6 @@ from payouts.storage.totals import (
 
 MAX_LISTED: Final = 10_000
 _PAYOUTS: Final = f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
-_EXISTING: Final = text(f"{_PAYOUTS} WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))")
 _TIMELINE: Final = text(f"""
 SELECT {columns("t", TIMELINE_COLUMNS)}
 FROM timeline t JOIN payouts p ON p.id = t.payout
@@ -94,9 +94,9 @@ class PayoutsReader:
         return (await self.existing([payout_id])).get(payout_id)
 
     async def existing(self, payout_ids: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
-        """Return which of these payouts there are."""
-        rows = await self._database.fetch(_EXISTING, {"payout_ids": list(payout_ids)})
-        return {row[0]: payout_of(row) for row in rows}
+        """Return which of these payouts there are, live or archived."""
+        found = await standing(self._database, list(payout_ids))
+        return {one.payout_id: one for one in found.values()}
 
     async def timeline(self, payout_id: PayoutId) -> list[TimelineEntry]:
         """Return the payout's story, in the order in which it was written."""
@@ -121,12 +121,18 @@ class PayoutsReader:
         return [incident_of(row) for row in rows]
 
     async def events(self, payout_id: PayoutId) -> list[Event]:
-        """Return the events that were written about the payout, oldest first."""
+        """Return the events that were written about the payout, oldest first.
+
+        Of an archived payout its completion event is known, whether it is being told again or not.
+        """
+        gone = (await archived(self._database, [payout_id])).get(payout_id)
+        if gone is not None:
+            return [event_of(gone, show_msisdn=self._show_msisdn)]
         rows = await self._database.fetch(_EVENTS, {"payout_id": payout_id, "limit": MAX_LISTED})
         return [event_of_row(row, show_msisdn=self._show_msisdn) for row in rows]
 
     async def list_payouts(self, listing: Listing) -> list[Payout]:
-        """Return one page of payouts, newest first."""
+        """Return one page of payouts, newest first; archived ones are not listed."""
         statement, parameters = _listing(listing)
         rows = await self._database.fetch(statement, parameters)
         return [payout_of(row) for row in rows]

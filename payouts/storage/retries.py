@@ -36,7 +36,11 @@ SELECT c.payout_id, c.originator_conversation_id, c.steps, (
 FROM chain c WHERE c.retry_of IS NULL
 """)
 _NEXT: Final = text("SELECT payout_id FROM payouts WHERE retry_of = :payout_id")
-_TAKEN: Final = text("SELECT 1 FROM payouts WHERE payout_id = :payout_id")
+_TAKEN: Final = text("""
+SELECT 1 FROM payouts WHERE payout_id = :payout_id
+UNION ALL
+SELECT 1 FROM archive WHERE payout_id = :payout_id
+""")
 _RESOLVED_BY: Final = text("""
 SELECT operator FROM audit WHERE subject = :payout_id AND action = :action
 ORDER BY number DESC LIMIT 1
@@ -79,6 +83,8 @@ async def submit_again(
     """Return the new submission of a payout whose row is locked, or why there may be none."""
     if payout.state is not State.FAILED:
         return _NOT_FAILED[payout.state]
+    if payout.archived_at is not None:
+        return "It was archived; publish a new command, with a payout_id of its own."
     named = {"payout_id": payout.payout_id}
     later = (await connection.execute(_NEXT, named)).scalar_one_or_none()
     if later is not None:

@@ -1,7 +1,8 @@
 """What a statement is compared with: payouts by what its lines name, and by time. Reads only.
 
 Neither needs an index of its own: receipts of a whole batch are found by one scan of the table
-(100,000 lines against 1,000,000 payouts: 2 to 3 s), and the window by another.
+(100,000 lines against 1,000,000 payouts: 2 to 3 s), and the window by another. What has been
+archived since is compared as well.
 """
 
 from __future__ import annotations
@@ -20,24 +21,30 @@ from payouts.storage.engine import Database
 from payouts.storage.steps import unnested
 
 _PAGE: Final = 1000
-_COLUMNS: Final = (
-    "p.id, p.payout_id, p.account, p.state, p.amount_minor, p.currency, p.msisdn,"
-    " p.transaction_id, p.submitted_at, p.completed_at, p.reason_code, p.reason_class,"
-    " (SELECT r.payout_id FROM payouts r WHERE r.retry_of = p.payout_id)"
+_FACTS: Final = (
+    "id, payout_id, account, state, amount_minor, currency, msisdn, transaction_id, submitted_at,"
+    " completed_at, reason_code, reason_class"
 )
+_RETRIED_AS: Final = """(
+    SELECT r.payout_id FROM payouts r WHERE r.retry_of = p.payout_id
+    UNION ALL SELECT r.payout_id FROM archive r WHERE r.retry_of = p.payout_id
+)"""
+_COLUMNS: Final = ", ".join(f"p.{name}" for name in _FACTS.split(", ")) + f", {_RETRIED_AS}"
+_MORE: Final = f"{_FACTS}, originator_conversation_id, conversation_id, created_at"
+_ALL: Final = f"(SELECT {_MORE} FROM payouts UNION ALL SELECT {_MORE} FROM archive) p"  # noqa: S608
 _KEYS: Final = unnested({"ordinal": "integer", "key": "text"})
 _BY_OWN_ID: Final = text(f"""
-SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN payouts p ON p.originator_conversation_id = g.key
+SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN {_ALL} ON p.originator_conversation_id = g.key
 """)  # noqa: S608
 _BY_CONVERSATION_ID: Final = text(f"""
-SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN payouts p ON p.conversation_id = g.key
+SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN {_ALL} ON p.conversation_id = g.key
 """)  # noqa: S608
 _BY_RECEIPT: Final = text(f"""
-SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN payouts p ON p.transaction_id = g.key ORDER BY p.id
+SELECT g.ordinal, {_COLUMNS} FROM {_KEYS} JOIN {_ALL} ON p.transaction_id = g.key ORDER BY p.id
 """)  # noqa: S608
 # A payout was paid between its first send and its end: the two tell whether it lies within.
 _SUCCEEDED: Final = f"""
-SELECT {_COLUMNS} FROM payouts p
+SELECT {_COLUMNS} FROM {_ALL}
 WHERE p.state = 'succeeded' AND p.created_at <= :until AND p.submitted_at <= :until
     AND p.completed_at >= :since AND p.account = :account
 """  # noqa: S608

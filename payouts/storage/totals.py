@@ -60,10 +60,12 @@ class BookTotals:
     """The books of one instant, counted on several ways that must agree.
 
     Args:
-        received: all payouts, by currency: count and sum.
+        received: all payouts, live and archived, by currency: count and sum.
         states: the same payouts by state.
-        intents: timeline entries by which a payout began.
-        endings: timeline entries by which one ended.
+        archived: those of them that are in the archive, by state.
+        moved: what orders have archived, by their own count; None where only a run is asked for.
+        intents: timeline entries by which a payout began, of live ones.
+        endings: timeline entries by which one ended, of live ones.
         ended_without_event: ended payouts that lack their completion event.
         events_without_end: completion events whose payout did not end so.
         unpublished: events that the broker has not confirmed yet.
@@ -72,6 +74,8 @@ class BookTotals:
 
     received: Mapping[str, tuple[int, int]]
     states: tuple[StateTotal, ...]
+    archived: tuple[StateTotal, ...] = ()
+    moved: tuple[StateTotal, ...] | None = None
     intents: int
     endings: int
     ended_without_event: int
@@ -82,10 +86,14 @@ class BookTotals:
     @property
     def problems(self) -> tuple[str, ...]:
         """Say what does not add up; empty while the books balance."""
-        count = sum(one for one, _ in self.received.values())
-        ended = sum(one.count for one in self.states if one.state in ENDED)
+        archived = sum(one.count for one in self.archived)
+        count = sum(one for one, _ in self.received.values()) - archived
+        ended = sum(one.count for one in self.states if one.state in ENDED) - archived
+        moved = self.archived if self.moved is None else self.moved
+        ordered = sum(one.count for one in moved)
         checks = {
             "payouts by state do not add up to all payouts": self._by_state() != self.received,
+            f"{archived} payouts in the archive, {ordered} moved there": moved != self.archived,
             f"{self.intents} intents for {count} payouts": self.intents != count,
             f"{self.endings} endings for {ended} ended payouts": self.endings != ended,
             f"{self.ended_without_event} ended payouts without their event": bool(
@@ -119,6 +127,17 @@ class PaidEntry:
     amount_minor: int
 
 
+_FACTS: Final = (
+    "payout_id, run_id, state, currency, amount_minor, reason_class, reason_code, created_at,"
+    " completed_at, originator_conversation_id, transaction_id"
+)
+_ALL: Final = f"(SELECT {_FACTS} FROM payouts UNION ALL SELECT {_FACTS} FROM archive) p"  # noqa: S608
+_ARCHIVED: Final = "archive p"
+_MOVED: Final = """(
+    SELECT state, currency, payouts AS many, amount_minor FROM archive_sums
+) p"""
+
+
 def _of(run_id: RunId | None) -> tuple[str, dict[str, Any]]:
     """Return the condition on `payouts p` and its parameter."""
     return ("true", {}) if run_id is None else ("p.run_id = :run_id", {"run_id": run_id})
@@ -129,13 +148,13 @@ async def run_summary_of(connection: AsyncConnection, run_id: RunId) -> RunSumma
     named = {"run_id": run_id}
     times = (
         await connection.execute(
-            text("""
+            text(f"""
                 SELECT min(created_at), max(created_at), max(completed_at),
                     count(*) FILTER (WHERE completed_at
                         > clock_timestamp() - make_interval(secs => :over_s)),
                     extract(epoch FROM clock_timestamp() - min(created_at))::double precision
-                FROM payouts WHERE run_id = :run_id
-            """),
+                FROM {_ALL} WHERE run_id = :run_id
+            """),  # noqa: S608 - made of the constants above.
             {**named, "over_s": _RATE_OVER_S},
         )
     ).one()
@@ -143,11 +162,11 @@ async def run_summary_of(connection: AsyncConnection, run_id: RunId) -> RunSumma
     if first is None:
         return None
     reasons = await connection.execute(
-        text("""
+        text(f"""
             SELECT state, currency, reason_class, reason_code, count(*),
                 sum(amount_minor)::bigint
-            FROM payouts WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 5 DESC, 3, 4
-        """),
+            FROM {_ALL} WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 5 DESC, 3, 4
+        """),  # noqa: S608
         named,
     )
     return RunSummary(
@@ -182,13 +201,15 @@ async def books_of(connection: AsyncConnection, run_id: RunId | None) -> BookTot
     received = await connection.execute(
         text(
             "SELECT currency, count(*), sum(amount_minor)::bigint"  # noqa: S608
-            f" FROM payouts p WHERE {which} GROUP BY 1"
+            f" FROM {_ALL} WHERE {which} GROUP BY 1"
         ),
         named,
     )
     return BookTotals(
         received={currency: (number, minor) for currency, number, minor in received},
         states=await _states(connection, run_id),
+        archived=await _states(connection, run_id, _ARCHIVED),
+        moved=await _states(connection, None, _MOVED) if run_id is None else None,
         intents=await count(_INTENTS),
         endings=await count(_ENDINGS),
         ended_without_event=await count(_ENDED_WITHOUT_EVENT),
@@ -205,7 +226,7 @@ async def paid_entries_of(
     which, named = _of(run_id)
     statement = text(
         "SELECT originator_conversation_id, transaction_id, amount_minor"  # noqa: S608
-        f" FROM payouts p WHERE p.state = 'succeeded' AND {which}"
+        f" FROM {_ALL} WHERE p.state = 'succeeded' AND {which}"
     )
     result = await connection.stream(statement, named, execution_options={"yield_per": _PAGE})
     async for own_id, transaction_id, minor in result:
@@ -214,12 +235,15 @@ async def paid_entries_of(
         )
 
 
-async def _states(connection: AsyncConnection, run_id: RunId | None) -> tuple[StateTotal, ...]:
+async def _states(
+    connection: AsyncConnection, run_id: RunId | None, among: str = _ALL
+) -> tuple[StateTotal, ...]:
     which, named = _of(run_id)
+    many = "sum(many)::bigint" if among is _MOVED else "count(*)"
     rows = await connection.execute(
         text(
-            "SELECT state, currency, count(*), sum(amount_minor)::bigint"  # noqa: S608
-            f" FROM payouts p WHERE {which} GROUP BY 1, 2"
+            f"SELECT state, currency, {many}, sum(amount_minor)::bigint"  # noqa: S608
+            f" FROM {among} WHERE {which} GROUP BY 1, 2"
         ),
         named,
     )
@@ -246,16 +270,16 @@ _ENDED_WITHOUT_EVENT: Final = (
     f" AND {_COMPLETION} AND e.type = 'payout.' || p.state)"
 )
 _EVENTS_WITHOUT_END: Final = (
-    "SELECT count(*) FROM events e LEFT JOIN payouts p"  # noqa: S608
+    f"SELECT count(*) FROM events e LEFT JOIN {_ALL}"  # noqa: S608
     " ON p.payout_id = e.payout_id"
     f" WHERE {_COMPLETION} AND e.type IS DISTINCT FROM 'payout.' || p.state"
-    " AND (p.id IS NULL OR {which})"
+    " AND (p.payout_id IS NULL OR {which})"
 )
 _UNPUBLISHED: Final = (
-    "SELECT count(*) FROM events e LEFT JOIN payouts p ON p.payout_id = e.payout_id"
+    f"SELECT count(*) FROM events e LEFT JOIN {_ALL} ON p.payout_id = e.payout_id"  # noqa: S608
     " WHERE e.published_at IS NULL AND {which}"
 )
 _INCIDENTS: Final = (
-    "SELECT count(*) FROM incidents i LEFT JOIN payouts p ON p.payout_id = i.payout_id"
+    f"SELECT count(*) FROM incidents i LEFT JOIN {_ALL} ON p.payout_id = i.payout_id"  # noqa: S608
     " WHERE {which}"
 )

@@ -76,7 +76,7 @@ async def retry(*payout_ids: str, signature: Signed, yes: bool = False) -> Exit:
         errand = Errand(
             verb="Pay again",
             done="submitted again",
-            fits=lambda payout: payout.state is State.FAILED,
+            fits=lambda payout: payout.state is State.FAILED and payout.archived_at is None,
             carry=lambda one: desk.books.orders.retry(one, desk.order()),
             asks=True,
         )

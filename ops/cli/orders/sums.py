@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ops.cli.words import money, plural
+from payouts.domain.values import format_amount
 
 
 class Sums:
@@ -21,6 +22,18 @@ class Sums:
         """Count several payouts in, which come to `minor` together."""
         before, total = self._by_currency.get(currency, (0, 0))
         self._by_currency[currency] = (before + number, total + minor)
+
+    @property
+    def by_currency(self) -> Mapping[str, tuple[int, int]]:
+        """Count and sum, by currency."""
+        return dict(self._by_currency)
+
+    def records(self) -> list[dict[str, object]]:
+        """Return count and sum as `--json` tells them."""
+        return [
+            {"currency": currency, "count": number, "sum": format_amount(minor)}
+            for currency, (number, minor) in sorted(self._by_currency.items())
+        ]
 
     @property
     def count(self) -> int:
