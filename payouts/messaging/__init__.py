@@ -10,6 +10,7 @@ from payouts.messaging.publisher import (
     ConfirmedPublisher,
     DeadLetters,
 )
+from payouts.messaging.stream import CommandStream, Outgoing
 from payouts.messaging.topology import Topology
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "BrokerConnection",
     "CommandConsumer",
     "CommandPublisher",
+    "CommandStream",
     "ConfirmedPublisher",
     "DeadLetters",
     "Delivery",
+    "Outgoing",
     "Source",
     "Topology",
     "decode_command",

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import aio_pika
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
@@ -30,6 +30,7 @@ CLOSE_WITHIN_S: Final = 5.0
 MAX_CAUSE: Final = 300
 
 Sleep = Callable[[float], Awaitable[None]]
+C = TypeVar("C", bound=Channel)
 
 
 @contextmanager
@@ -161,6 +162,20 @@ class BrokerConnection:
             )
         if not isinstance(channel, Channel):
             raise TypeError("The AMQP library opened an unknown kind of channel.")
+        return channel
+
+    async def channel_made_by(self, make: Callable[[Wire, int], C], *, within_s: float) -> C:
+        """Return a new channel of the caller's own kind, made for its connection and number.
+
+        Raises:
+            BrokerUnavailableError: there has been no connection for `within_s` seconds.
+        """
+        await self._wait(within_s)
+        wire = self._wire()
+        number = max(wire.channels, default=0) + 1
+        wire.channels[number] = channel = make(wire, number)
+        with broker_errors("open a channel"):
+            await channel.open(timeout=CHANNEL_TIMEOUT_S)
         return channel
 
     def _wire(self) -> Wire:
