@@ -92,7 +92,10 @@ class PointPlan:
         self.kills[point] += 1
 
     def fate(self, process: Process, slot: int, life: int) -> Fate:
-        """Arm a life for one point of its start, its work or its drain, and for all rare ones."""
+        """Arm a life for a point of its start, its work or its drain; a rare one brings its like.
+
+        A life that is armed for all rare points dies at the first of them, hardly ever at another.
+        """
         draws = random.Random(f"{self._seed} {process} {slot} {life}")  # noqa: S311 - no secret
         chance, term_s, seed = draws.random(), draws.uniform(*TERM_S), draws.getrandbits(32)
         owed = [point for point in map(POINTS.get, self.owed) if point and point.process is process]
@@ -102,7 +105,7 @@ class PointPlan:
             return Fate(kill_after_s=RANDOM_MEAN_S, seed=seed)
         target = draws.choice(candidates)
         armed = {target.name: draws.randint(1, target.place.often)}
-        if part is Part.WORK:
+        if part is Part.WORK and target.rare:
             armed |= {point.name: 1 for point in candidates if point.rare}
         return Fate(
             armed=armed,
