@@ -33,8 +33,4 @@ printf '==> Making .venv-bench from %s\n' "$lock" >&2
 .venv/bin/python -m venv --clear .venv-bench
 .venv-bench/bin/python -m pip --disable-pip-version-check --quiet install \
     --require-hashes --requirement "$lock"
-# The stacks lie in this project; like an editable install, but without its dependencies.
-for packages in .venv-bench/lib/python*/site-packages; do
-    printf '%s\n' "$project" >"$packages/bench.pth"
-done
 printf '%s\n' "$wanted" >"$stamp"
