@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from aiormq.abc import AbstractChannel
@@ -13,11 +14,13 @@ from ops.bench import load
 from ops.bench.errors import BenchError
 from ops.bench.findings import Drain
 from ops.bench.hearing import STALL_S, Hearing
-from ops.bench.measures import Sample, pace
+from ops.bench.measures import Sample, pace, second_half_rate
 from ops.bench.site import Site, prepare, running
 from ops.bench.stacks import Stack
 
 LOOK_EVERY_S: Final = 0.25
+LOOK_S: Final = 5.0
+LOOK_PAYOUTS: Final = 6000
 
 
 async def drain(stack: Stack, site: Site, payouts: int) -> Drain:
@@ -30,8 +33,10 @@ async def drain(stack: Stack, site: Site, payouts: int) -> Drain:
         hearing = Hearing(channel)
         await load.publish_all(channel, payouts)
         await prepare(stack, site)
+        # It works as soon as it can, so what comes first is seen before it is ready.
+        samples = [site.sample(time.monotonic(), 0)]
         async with running(stack, site) as check:
-            samples = await _watched(site, channel, payouts, check)
+            await _watch(site, channel, payouts, check, samples)
             peaks = site.peaks()
             # An event that came twice was counted twice: some may be still to come.
             await hearing.all_of(payouts)
@@ -45,18 +50,43 @@ async def drain(stack: Stack, site: Site, payouts: int) -> Drain:
     )
 
 
-async def _watched(
-    site: Site, channel: AbstractChannel, payouts: int, check: Callable[[], None]
-) -> list[Sample]:
-    samples = [site.sample(time.monotonic(), 0)]
-    moved_at = samples[0].at_s
-    while samples[-1].events < payouts:
-        await asyncio.sleep(LOOK_EVERY_S)
+async def rough_rate(stack: Stack, site: Site, payouts: int) -> float:
+    """Return about how many payouts a stack pays in a second; it is stopped amid its work.
+
+    Raises:
+        BenchError: it stood still.
+    """
+    payouts = min(payouts, LOOK_PAYOUTS)
+    async with load.channel_to(site.place.amqp_url) as channel:
+        await load.publish_all(channel, payouts)
+        await prepare(stack, site)
+        samples = [site.sample(time.monotonic(), 0)]
+        async with running(stack, site) as check:
+            await _watch(site, channel, payouts, check, samples, within_s=LOOK_S)
+    return second_half_rate(samples)
+
+
+async def _watch(
+    site: Site,
+    channel: AbstractChannel,
+    payouts: int,
+    check: Callable[[], None],
+    samples: list[Sample],
+    *,
+    within_s: float = inf,
+) -> None:
+    """Add what is seen until all events are there, or so long after the first ones."""
+    first_at = inf
+    moved_at = time.monotonic()
+    while True:
         events = await load.waiting(channel, load.EVENTS)
         samples.append(site.sample(time.monotonic(), events))
+        now = samples[-1].at_s
         if events > samples[-2].events:
-            moved_at = samples[-1].at_s
-        elif samples[-1].at_s - moved_at > STALL_S:
+            moved_at, first_at = now, min(first_at, now)
+        elif now - moved_at > STALL_S:
             raise BenchError(f"{events} of {payouts} events after {STALL_S:g} s without another.")
+        if events >= payouts or now - first_at >= within_s:
+            return
         check()
-    return samples
+        await asyncio.sleep(LOOK_EVERY_S)

@@ -9,6 +9,8 @@ from math import ceil
 from statistics import median
 from typing import Final
 
+from ops.bench.errors import TooShortError
+
 FROM: Final = 0.15
 TO: Final = 0.90
 ROLES: Final = ("worker", "callback server", "RabbitMQ", "PostgreSQL", "simulator", "driver")
@@ -83,10 +85,6 @@ class Spread:
     high: float
 
 
-class TooShortError(ValueError):
-    """The round ended before two instants of it were seen; let it have more payouts."""
-
-
 def pace(samples: Sequence[Sample], payouts: int) -> Pace:
     """Return what happened between 15 % and 90 % of `payouts`.
 
@@ -103,6 +101,21 @@ def pace(samples: Sequence[Sample], payouts: int) -> Pace:
         cpu_us={role: used / done * 1e6 for role, used in spent.items()},
         foreign=foreign(begin, end),
     )
+
+
+def second_half_rate(samples: Sequence[Sample]) -> float:
+    """Return the events in a second since the middle of the time in which there were any.
+
+    Raises:
+        TooShortError: there were none.
+    """
+    seen = [one for one in samples if one.events > 0]
+    if not seen:
+        raise TooShortError
+    middle_s = (seen[0].at_s + seen[-1].at_s) / 2
+    later = [one for one in seen if one.at_s >= middle_s]
+    first = later[0] if len(later) > 1 else samples[0]
+    return (seen[-1].events - first.events) / (seen[-1].at_s - first.at_s)
 
 
 def foreign(begin: Sample, end: Sample) -> float:

@@ -97,7 +97,8 @@ async def open_site(servers: LocalStack, name: str, *, concurrency: int) -> Asyn
             events_exchange=load.TOPOLOGY.events,
             concurrency=concurrency,
         )
-        roots = {
+        roots: dict[str, tuple[int, ...]] = {
+            **dict.fromkeys(OWN_ROLES, ()),
             "RabbitMQ": servers.rabbitmq.pids,
             "PostgreSQL": servers.postgresql.pids,
             "simulator": (children.pids["simulator"],),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -30,7 +31,7 @@ class Size:
     """
 
     payouts: Positive = 12_000
-    seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 15.0
+    seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 12.0
     rounds: Positive = 5
     half_load: Annotated[bool, Parameter(negative="--no-half-load")] = True
     concurrency: Positive = 100
@@ -38,26 +39,27 @@ class Size:
 
 def bench(
     *,
-    stacks: str = "bare,ours",
+    stacks: str = "bare,ours,faststream,celery",
     size: Annotated[Size | None, Parameter(name="*")] = None,
     output: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Compare throughput, CPU and memory with those of other stacks, on private servers.
+    """Compare throughput, CPU, memory and latency with those of other stacks.
 
-    RabbitMQ, PostgreSQL and the gateway simulator are started for it, on this machine alone.
+    RabbitMQ, PostgreSQL and the gateway simulator are started for it, private, on this machine.
+    With the defaults it takes about a quarter of an hour; let the machine do nothing else.
 
     Args:
         stacks: Which ones, comma-separated: bare, ours, faststream, celery.
         size: How much is measured.
-        output: The folder of the results; one below .local where it is not given.
+        output: The folder of the results; where it is not given a new one below .local/bench.
         json: Write the figures for programs.
     """
     # Loaded here, so that looking at a payout loads no servers.
     from ops.bench.findings import Options  # noqa: PLC0415
     from ops.bench.run import run  # noqa: PLC0415
     from ops.bench.stacks import PEER_PYTHON, STACKS  # noqa: PLC0415
-    from ops.local.places import default_root  # noqa: PLC0415
+    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
     names = [name.strip() for name in stacks.split(",") if name.strip()]
@@ -73,7 +75,7 @@ def bench(
         seconds=chosen.seconds,
         concurrency=chosen.concurrency,
         half_loads=min(chosen.rounds, HALF_LOADS) if chosen.half_load else 0,
-        output=output or default_root() / "bench-results",
+        output=output or ROOT / ".local" / "bench" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}",
     )
     results = run(options, screen.say)
     if json:

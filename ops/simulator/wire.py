@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lxml import etree
 
@@ -143,7 +144,12 @@ class Reader:
 
 
 def _local(element: "etree._Element") -> str:
-    return str(element.tag).rpartition("}")[2]
+    return _local_name(element.tag)
+
+
+@lru_cache(maxsize=1024)
+def _local_name(tag: str) -> str:
+    return str(tag).rpartition("}")[2]
 
 
 def _header(part: "etree._Element") -> dict[str, str]:
