@@ -33,6 +33,7 @@ MEASURED: Final = ROOT / "docs" / "explanation" / "scaling.json"
 PAYOUTS: Final = 20_000
 RATES: Final = (100, 1_000, 10_000)
 CONNECTIONS: Final = POOL_SIZE + POOL_OVERFLOW
+QUIET: Final = 0.1  # The part of a machine that others may use while it counts as quiet.
 _DIGITS: Final = 2
 
 
@@ -210,6 +211,8 @@ def _measured(measured: Mapping[str, Any]) -> str:
         f" PostgreSQL {measured['postgresql'].split()[0]}, one node of RabbitMQ. CPU times are"
         f" those of {measured.get('cpu_from', 'the same run')}."
     )
+    if measured["others_cores"] > QUIET * machine["cores"]:
+        told += " **Others kept that machine busy: these figures tell a direction, no more.**"
     rows = table(
         ("one payout costs", "figure"),
         *((f"CPU, {role}", f"{used:,.0f} µs") for role, used in cpu.items() if role != "driver"),

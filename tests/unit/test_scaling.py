@@ -113,6 +113,14 @@ def test_the_page_says_what_was_measured() -> None:
     assert stands == filled(PAGE, {"scaling": section(kept)})
 
 
+def test_the_page_warns_of_a_busy_machine() -> None:
+    """Where others used a tenth of the cores or more, the figures are called a direction."""
+    kept = json.loads(MEASURED.read_text(encoding="utf-8"))
+    cores = kept["machine"]["cores"]
+    assert "Others kept" in section({**kept, "others_cores": 0.2 * cores})
+    assert "Others kept" not in section({**kept, "others_cores": 0.05 * cores})
+
+
 def test_rabbitmq_is_counted_on_all_its_sides() -> None:
     """Commands that come in and events that go out cost RabbitMQ, too."""
     kept = json.loads(MEASURED.read_text(encoding="utf-8"))
