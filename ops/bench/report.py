@@ -13,6 +13,7 @@ from ops.bench.measures import OWN_ROLES, ROLES, spread
 from ops.bench.stacks import OURS, STACKS
 
 OWN: Final = "worker + callback server"
+QUIET_CORES: Final = 0.15
 _LATENCIES: Final[Mapping[str, str]] = {
     "request_p50_ms": "ms command to request, p50",
     "request_p99_ms": "ms command to request, p99",
@@ -179,9 +180,17 @@ def _notes(told: Document) -> list[str]:
     where = f"{machine['cores']} cores, Python {machine['python']}, {machine['system']}"
     return [
         f"{rounds}; {options['concurrency']} requests in flight; {where}.",
+        *_warning(told["stacks"]),
         "",
         *(f"- {name}: {STACKS[name].about}." for name in told["stacks"]),
     ]
+
+
+def _warning(stacks: Mapping[str, Document]) -> list[str]:
+    most = max(one["others_cores"]["high"] for one in stacks.values())
+    if most < QUIET_CORES:
+        return []
+    return ["", f"The machine was not quiet: others used up to {most:.1f} cores meanwhile."]
 
 
 def _line(title: str, cells: Sequence[str]) -> str:

@@ -30,7 +30,6 @@ _SIMULATOR: Final = {
     "PAY_DELAY_S": "0",
     "RESULT_DELAY_S": "0.01",
     "RESULT_DELAY_SPREAD": "0",
-    "RESULT_CONNECTIONS": "100",
     "MESSAGE_LOG": "0",
     "TEST_NUMBERS": "false",
 }
@@ -86,7 +85,7 @@ async def open_site(servers: LocalStack, name: str, *, concurrency: int) -> Asyn
     await load.declare(amqp_url)
     children = Children(folder, keep=False)
     try:
-        told = await children.simulator(_simulator_environ(servers))
+        told = await children.simulator(_simulator_environ(servers, concurrency))
         place = Place(
             amqp_url=amqp_url,
             database_url=database_url,
@@ -163,10 +162,11 @@ def _certificate(servers: LocalStack) -> Path:
     return servers.folder / "gateway.pem"
 
 
-def _simulator_environ(servers: LocalStack) -> dict[str, str]:
+def _simulator_environ(servers: LocalStack, concurrency: int) -> dict[str, str]:
+    settings = {**_SIMULATOR, "RESULT_CONNECTIONS": str(concurrency)}
     return {
         **plain_environment(),
         **servers.mark,
         "PAYOUTS_SIMULATOR_CERTIFICATE": str(_certificate(servers)),
-        **{f"PAYOUTS_SIMULATOR_{name}": value for name, value in _SIMULATOR.items()},
+        **{f"PAYOUTS_SIMULATOR_{name}": value for name, value in settings.items()},
     }

@@ -62,7 +62,7 @@ def bench(
     from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
-    names = [name.strip() for name in stacks.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in stacks.split(",") if name.strip()))
     if not names or not STACKS.keys() >= set(names):
         raise UsageError(f"--stacks must be of {', '.join(STACKS)}.")
     if any(STACKS[name].needs_peers for name in names) and not PEER_PYTHON.exists():

@@ -58,7 +58,8 @@ def test_a_small_run_measures_two_stacks(tmp_path: Path) -> None:
         assert found["half_load"]["event_p50_ms"]["median"] > 0
         assert found["repeated_events"] == 0
     assert told["stacks"]["ours"]["cpu_us_per_payout"]["PostgreSQL"]["median"] > 0
-    assert "| payouts in a round | 400 | 400 |" in (tmp_path / "bench.md").read_text(encoding="utf-8")
+    table = (tmp_path / "bench.md").read_text(encoding="utf-8")
+    assert "| payouts in a round | 400 | 400 |" in table
     assert (tmp_path / "bench.svg").exists() is PEER_PYTHON.exists()
     assert left_behind() == []
 

@@ -1,6 +1,7 @@
 """The document and the table say what the rounds showed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ from ops.bench.report import OWN, documented, markdown
 ORDERS = ("bare", "ours")
 
 
-def drain(stack: str, rate: float, worker: float) -> Drain:
+def drain(stack: str, rate: float, worker: float, foreign: float = 0.1) -> Drain:
     """Makes a throughput round."""
     cpu = {**dict.fromkeys(ROLES, 100.0), "worker": worker}
     return Drain(
         stack=stack,
         payouts=1000,
-        pace=Pace(rate=rate, cpu_us=cpu, foreign=0.25),
+        pace=Pace(rate=rate, cpu_us=cpu, foreign=foreign),
         peak_mib={"worker": 50.0, "callback server": 60.0},
         repeats=1,
     )
@@ -84,6 +85,14 @@ def test_the_table_has_a_column_for_each_stack() -> None:
     assert any(line.startswith("| ms command to request, p99 | 20.0") for line in lines)
     assert "| events repeated, same id | 2 | 2 |" in lines
     assert {line.count("|") for line in lines if line.startswith("|")} == {4}
+
+
+def test_a_machine_that_was_not_quiet_is_told() -> None:
+    """One disturbed round is enough, of whichever stack."""
+    told = findings()
+    assert "not quiet" not in markdown(documented(told))
+    disturbed = replace(told, drains=[*told.drains, drain("ours", 1, 1, 0.9), drain("bare", 1, 1)])
+    assert "others used up to 0.9 cores" in markdown(documented(disturbed))
 
 
 def test_what_was_not_measured_is_not_told() -> None:
