@@ -22,11 +22,12 @@ RUN /opt/payouts/bin/pip install --no-deps .
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="mpesa-payouts" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A user without name, home or shell on any host. The folder is for the simulator's certificate:
-# a new volume takes over its owner.
+# A user without name, home or shell on any host. The folders are for the simulator's certificate
+# and for how far `payouts send` has come: new volumes take over their owner.
 RUN groupadd --system --gid 10001 payouts \
     && useradd --system --uid 10001 --gid payouts --no-create-home --shell /usr/sbin/nologin payouts \
-    && install --directory --owner=payouts --group=payouts --mode=0750 /var/lib/payouts
+    && install --directory --owner=payouts --group=payouts --mode=0750 \
+        /var/lib/payouts /var/lib/payouts-sending
 COPY --from=build /opt/payouts /opt/payouts
 ENV PATH=/opt/payouts/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -19,7 +19,7 @@ class Exit(IntEnum):
 class CommandError(PayoutsError):
     """The command could not do its work."""
 
-    status = Exit.FAILED
+    status: int = Exit.FAILED
 
     def __init__(self, message: str) -> None:
         super().__init__()

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from payouts.domain.payout import Payout
 from payouts.domain.values import AccountName, PayoutId
 from payouts.messaging.connection import BrokerConnection
-from payouts.messaging.publisher import CommandPublisher, ConfirmedPublisher
+from payouts.messaging.publisher import ConfirmedPublisher
+from payouts.messaging.stream import CommandStream
 from payouts.messaging.topology import Topology
 from payouts.ports import AccountStatus, Clock, Orders
 from payouts.runtime import SystemClock
@@ -81,8 +82,8 @@ async def open_books(url: SecretStr) -> AsyncIterator[Books]:
 
 
 @asynccontextmanager
-async def open_publisher(settings: SendSettings) -> AsyncIterator[CommandPublisher]:
-    """Give a publisher of commands whose queues exist.
+async def open_stream(settings: SendSettings) -> AsyncIterator[CommandStream]:
+    """Give a stream of commands whose queues exist.
 
     Raises:
         BrokerUnavailableError: RabbitMQ does not answer.
@@ -93,11 +94,11 @@ async def open_publisher(settings: SendSettings) -> AsyncIterator[CommandPublish
     try:
         await connection.open(within_s=CONNECT_WITHIN_S)
         await topology.declare(connection, list(settings.accounts))
-        publisher = ConfirmedPublisher(connection, timeout_s=_CONFIRM_WITHIN_S)
+        stream = CommandStream(connection, topology, timeout_s=_CONFIRM_WITHIN_S)
         try:
-            yield CommandPublisher(publisher, topology)
+            yield stream
         finally:
-            await publisher.close()
+            await stream.close()
     finally:
         await connection.close()
 

@@ -98,6 +98,7 @@ class Demo:
             **{name: os.environ[name] for name in _PLAIN if name in os.environ},
             **servers.mark,
             **product_environ(urls, simulator, callback),
+            "PAYOUTS_SEND_STATE": str(folder / "sending"),
         }
         await asyncio.gather(
             children.deployable("callback-server", "callback_server", admin[0], environ),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from payouts.settings.kinds import (
     AmqpUrl,
     Count,
     DatabaseUrl,
+    Folder,
     Name,
     Networks,
     Pattern,
@@ -232,6 +234,22 @@ class SendingSettings(Group):
         description="warn of rows with receiver and amount of another payout that was made within"
         " so many days and has not failed; 0 = do not look",
     )
+    send_state: Folder | None = Field(
+        None,
+        description="folder that keeps how far `payouts send` has come with a file, for when it is"
+        " interrupted; empty = `payouts` in `XDG_STATE_HOME`, or in `~/.local/state`",
+    )
+
+    def state_folder(self, environ: Mapping[str, str]) -> Path:
+        """Return the folder of what is kept, by the XDG base directories where none is named.
+
+        Raises:
+            RuntimeError: nobody knows where this user's home is.
+        """
+        if self.send_state is not None:
+            return self.send_state
+        state = Path(environ.get("XDG_STATE_HOME") or "~/.local/state")
+        return state.expanduser() / "payouts"
 
 
 class StatementSettings(Group):

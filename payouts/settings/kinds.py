@@ -140,6 +140,12 @@ def _columns(value: object) -> object:
     return tuple(found)
 
 
+def _folder(value: Path) -> Path:
+    if not value.is_absolute() or "\0" in str(value):
+        raise ValueError("must be the absolute path of a folder")
+    return value
+
+
 def _readable(value: Path) -> Path:
     if not os.path.isfile(value):  # noqa: PTH113 - never raises, where Path would with the value
         raise ValueError("must be the path of a file that exists")
@@ -168,4 +174,5 @@ MsisdnPattern = Annotated[re.Pattern[str], BeforeValidator(_pattern)]
 Pattern = MsisdnPattern
 StatementColumns = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_columns)]
 UtcOffset = Annotated[timezone, BeforeValidator(_offset)]
+Folder = Annotated[Path, AfterValidator(_folder)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

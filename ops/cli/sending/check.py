@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
-from ops.cli.sending.csv_file import CsvFile
+from ops.cli.sending.csv_file import CsvFile, Row
 from ops.cli.sending.duplicates import Duplicates
 from ops.cli.sending.repeats import Lookup, Repeat, Repeats
 from ops.cli.sending.rows import Problem, RowReader
@@ -19,7 +20,12 @@ BATCH: Final = 500
 _LISTED_WARNINGS: Final = 10
 
 Existing = Callable[[Sequence[PayoutId]], Awaitable[Mapping[PayoutId, Payout]]]
-Numbered = tuple[int, Command, dict[str, object]]
+
+
+class _Valid(NamedTuple):
+    line: int
+    command: Command
+    sent: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,13 +45,16 @@ class Sum:
 class Findings:
     """What the check found; lists are bounded by `limit`, counts are not.
 
-    `new` and `known` are sums by account and currency; `states` counts known ones by state.
+    `new`, `sent` and `known` are sums by account and currency: what would be published, what an
+    interrupted sending has published and the database does not know yet, and what it knows.
+    `states` counts known ones by state.
     """
 
     limit: int
     run_ids: set[str] = field(default_factory=set)
     rows: int = 0
     new: dict[tuple[str, str], Sum] = field(default_factory=dict)
+    sent: dict[tuple[str, str], Sum] = field(default_factory=dict)
     known: dict[tuple[str, str], Sum] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)
@@ -85,11 +94,19 @@ class Findings:
 
 
 class Check:
-    """Reads, validates and compares all rows of a file in bounded memory."""
+    """Reads, validates and compares all rows of a file in bounded memory.
 
-    def __init__(self, file: CsvFile, reader: RowReader, *, limit: int) -> None:
+    Args:
+        file: the file.
+        reader: makes commands of its rows.
+        limit: how many problems to keep; all are counted.
+        sent: so many rows, from the first on, were published before and are not new.
+    """
+
+    def __init__(self, file: CsvFile, reader: RowReader, *, limit: int, sent: int = 0) -> None:
         self._file = file
         self._reader = reader
+        self._sent = sent
         self.findings = Findings(limit=limit)
 
     async def run(
@@ -108,14 +125,16 @@ class Check:
         """
         repeats = Repeats(lookup, self.findings.repeat) if lookup else None
         with Duplicates() as duplicates:
-            for batch in self._batches(duplicates):
-                known = await existing([one.payout_id for _, one, _ in batch]) if existing else {}
-                for line, command, _ in batch:
-                    payout = known.get(command.payout_id)
-                    self._compare(line, command, payout)
-                    if repeats is not None and payout is None:
-                        await repeats.add(line, command)
-                advance(len(batch))
+            for rows in batches_of(self._file):
+                valid = self._valid(rows, duplicates)
+                ids = [one.command.payout_id for one in valid]
+                known = await existing(ids) if existing else {}
+                for one in valid:
+                    payout = known.get(one.command.payout_id)
+                    self._compare(one, payout)
+                    if repeats is not None and payout is None and not one.sent:
+                        await repeats.add(one.line, one.command)
+                advance(len(rows))
         if repeats is not None:
             await repeats.finish()
         if len(self.findings.run_ids) > 1:
@@ -123,42 +142,35 @@ class Check:
             self.findings.complain(Problem(line=0, column="run_id", text=text))
         return self.findings
 
-    def _batches(self, duplicates: Duplicates) -> Iterator[list[Numbered]]:
-        batch: list[Numbered] = []
-        for row in self._file.rows():
-            self.findings.rows += 1
-            command, fields, problems = self._reader.read(row)
+    def _valid(self, rows: Sequence[Row], duplicates: Duplicates) -> list[_Valid]:
+        """Return the rows that may be paid; tell what is wrong with the others, line by line."""
+        findings = self.findings
+        found = [(row.line, *self._reader.read(row)) for row in rows]
+        ids = [(line, fields.get("payout_id")) for line, _, fields, _ in found]
+        earlier = duplicates.same_ids([(line, one) for line, one in ids if isinstance(one, str)])
+        valid: list[_Valid] = []
+        for position, (line, command, _, problems) in enumerate(found, findings.rows):
             for problem in problems:
-                self.findings.complain(problem)
-            if not self._is_first(duplicates, row.line, fields) or command is None:
-                continue
-            earlier = duplicates.same_payment(command, row.line)
-            if earlier is not None:
-                self.findings.warn(row.line, earlier)
-            if len(self.findings.run_ids) <= 1 and command.run_id is not None:
-                self.findings.run_ids.add(command.run_id)
-            batch.append((row.line, command, fields))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+                findings.complain(problem)
+            if line in earlier:
+                text = f"the same as in line {earlier[line]}; each payout needs an id of its own"
+                findings.complain(Problem(line=line, column="payout_id", text=text))
+            elif command is not None:
+                valid.append(_Valid(line, command, position < self._sent))
+                if len(findings.run_ids) <= 1 and command.run_id is not None:
+                    findings.run_ids.add(command.run_id)
+        findings.rows += len(rows)
+        paid_before = duplicates.same_payments([(one.line, one.command) for one in valid])
+        for line, first in paid_before.items():
+            findings.warn(line, first)
+        return valid
 
-    def _is_first(self, duplicates: Duplicates, line: int, fields: Mapping[str, object]) -> bool:
-        payout_id = fields.get("payout_id")
-        if not isinstance(payout_id, str):
-            return True
-        earlier = duplicates.same_id(payout_id, line)
-        if earlier is None:
-            return True
-        text = f"the same as in line {earlier}; each payout needs an id of its own"
-        self.findings.complain(Problem(line=line, column="payout_id", text=text))
-        return False
-
-    def _compare(self, line: int, command: Command, payout: Payout | None) -> None:
+    def _compare(self, one: _Valid, payout: Payout | None) -> None:
+        command = one.command
         key = (command.account, command.currency)
         if payout is None:
-            self.findings.new.setdefault(key, Sum()).add(command)
+            parts = self.findings.sent if one.sent else self.findings.new
+            parts.setdefault(key, Sum()).add(command)
             return
         names = differences(command, payout)
         if names:
@@ -166,22 +178,14 @@ class Check:
                 f"this payout exists with another {', '.join(names)}; nothing of it is changed."
                 " Use a new payout_id for a new payment"
             )
-            self.findings.complain(Problem(line=line, column="payout_id", text=text))
+            self.findings.complain(Problem(line=one.line, column="payout_id", text=text))
             return
         self.findings.known.setdefault(key, Sum()).add(command)
         self.findings.states[payout.state.value] += 1
 
 
-def batches_of(file: CsvFile, reader: RowReader) -> Iterator[list[Numbered] | None]:
-    """Yield the rows again in batches, for publishing; None if one is not valid any more."""
-    batch: list[Numbered] = []
-    for row in file.rows():
-        command, fields, _ = reader.read(row)
-        if command is None:
-            yield None
-            return
-        batch.append((row.line, command, fields))
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    yield batch
+def batches_of(file: CsvFile) -> Iterator[list[Row]]:
+    """Yield the rows of a file a bounded number at a time, in its order."""
+    rows = file.rows()
+    while batch := list(islice(rows, BATCH)):
+        yield batch

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from payouts.domain.commands import FIELDS
@@ -49,11 +48,15 @@ _COMMON: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Columns:
     """Which field stands in which cell; `metadata` keys likewise."""
 
-    names: tuple[str, ...]
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._keys = tuple(
+            (name, name.removeprefix(METADATA) if name.startswith(METADATA) else None)
+            for name in names
+        )
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -62,13 +65,13 @@ class Columns:
         """Return the command's fields that the cells tell; an empty cell is an absent field."""
         fields: dict[str, object] = {}
         metadata: dict[str, str] = {}
-        for name, cell in zip(self.names, cells, strict=False):
+        for (name, key), cell in zip(self._keys, cells, strict=False):
             if not cell:
                 continue
-            if name.startswith(METADATA):
-                metadata[name.removeprefix(METADATA)] = cell
-            else:
+            if key is None:
                 fields[name] = cell
+            else:
+                metadata[key] = cell
         if metadata:
             fields["metadata"] = metadata
         return fields

@@ -4,70 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from ops.cli.exits import CommandError, Exit, UsageError
 from ops.cli.following import follow
-from ops.cli.links import Books, open_books, open_publisher
+from ops.cli.links import Books, open_books, open_stream
 from ops.cli.progress import progress
 from ops.cli.screen import Screen
 from ops.cli.sending import telling
 from ops.cli.sending.check import Check, Findings
 from ops.cli.sending.columns import Columns, read_columns
 from ops.cli.sending.csv_file import CsvFile
-from ops.cli.sending.publish import Published, publish_rows
+from ops.cli.sending.interruption import stopping
+from ops.cli.sending.journal import Errand, Journal, UnkeptJournal
+from ops.cli.sending.options import Options
+from ops.cli.sending.publish import Publication, Published
 from ops.cli.sending.repeats import Lookup
+from ops.cli.sending.resuming import broker_of, find_journal, interrupted
 from ops.cli.sending.rows import Defaults, RowReader, derived_run_id
 from ops.cli.words import count
 from payouts.domain.commands import AccountRules
-from payouts.domain.values import ID_PATTERN, PayoutId, RunId
+from payouts.domain.values import PayoutId, RunId
 from payouts.settings import RehearsalSettings, RuleSettings, SendSettings
+from payouts.settings.groups import SendingSettings
 from payouts.settings.loading import Loading
 from payouts.storage.oversight import Earlier, Wanted
 
 _DATABASE: Final = ("PAYOUTS_DATABASE_URL", "PAYOUTS_DATABASE_URL_FILE")
-
-Positive = Annotated[float | None, Parameter(validator=Number(gt=0))]
-Lines = Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a person wants the file sent.
-
-    Args:
-        run_id: The run of rows that name none; by default made of the file's content.
-        account: The paying account of rows that name none.
-        dry_run: Check and show everything, publish nothing.
-        yes: Do not ask.
-        wait: Follow the run until every payout has ended; exit 3 if not all succeeded.
-        deadline: With --wait: stop waiting after so many seconds, with exit 3.
-        max_errors: How many problems to list; all are counted.
-        json: Write one JSON object.
-    """
-
-    run_id: str | None = None
-    account: str = "default"
-    dry_run: bool = False
-    yes: bool = False
-    wait: bool = False
-    deadline: Positive = None
-    max_errors: Lines = 20
-    json: bool = False
-
-    def check(self) -> None:
-        """Raise UsageError where the options do not fit each other."""
-        if self.run_id is not None and ID_PATTERN.fullmatch(self.run_id) is None:
-            raise UsageError("--run-id must be 1-64 of A-Z a-z 0-9 . _ -.")
-        if self.deadline is not None and not self.wait:
-            raise UsageError("--deadline is for --wait.")
 
 
 async def send(
@@ -79,6 +48,9 @@ async def send(
     remark, occasion, not_after and metadata.KEY. Every row is checked before anything is
     published. Without a payout_id column each row gets an id made of run, line and content: the
     same file pays once, but an edited file is a new run, and each of its rows a new payment.
+
+    Ctrl-C stops in order: what was published is confirmed, and written down. Sent again, the
+    file goes on from there.
 
     Args:
         file: The file; UTF-8, with a header, separated by comma, semicolon, tab or bar.
@@ -92,9 +64,10 @@ async def send(
             raise CommandError(f"{file}, line 1: {'; '.join(problems)}.")
         if wanted.run_id is not None and "run_id" in columns:
             raise UsageError("The file names run_id itself; leave --run-id away.")
-        run_id = wanted.run_id or derived_run_id(table.digest())
+        digest = table.digest()
+        run_id = wanted.run_id or derived_run_id(digest)
         defaults = Defaults(run_id=run_id, account=wanted.account)
-        return await Sending(file, table, columns, defaults, wanted).run()
+        return await Sending(file, table, columns, defaults, wanted).run(digest)
 
 
 class Sending:
@@ -110,33 +83,73 @@ class Sending:
         self._options = options
         self._screen = Screen()
 
-    async def run(self) -> Exit:
-        """Do what the options say."""
-        if self._options.dry_run:
-            return await self._rehearse()
-        settings = SendSettings.load(os.environ)
-        reader = self._reader({name: one.rules(name) for name, one in settings.accounts.items()})
-        async with open_books(settings.database_url) as books:
-            lookup = _lookup(books, settings.send_repeat_days)
-            findings = await self._check(reader, books, lookup)
-            if findings.problem_count:
-                return self._refuse(findings)
-            self._announce(findings)
-            if findings.new_count and not self._agreed(findings):
-                self._screen.say("Nothing was sent.")
-                return Exit.FAILED
-            published = Published(skipped=findings.rows)
-            if findings.new_count:
-                published = await self._publish(settings, reader, books, findings)
-            if not self._options.wait:
-                self._tell(findings, published)
-                return Exit.DONE
-            return await self._follow(books, findings, published)
+    async def run(self, digest: str) -> Exit:
+        """Do what the options say.
 
-    async def _rehearse(self) -> Exit:
+        Args:
+            digest: of the file's content.
+        """
+        errand = Errand(
+            file=str(self._path.resolve()),
+            digest=digest,
+            run_id=self._defaults.run_id,
+            account=self._defaults.account,
+        )
+        if self._options.dry_run:
+            return await self._rehearse(errand)
+        settings = SendSettings.load(os.environ)
+        broker = broker_of(settings.amqp_url.get_secret_value(), settings.prefix)
+        errand = replace(errand, broker=broker)
+        with closing(self._journal(settings, errand)) as journal:
+            async with open_books(settings.database_url) as books:
+                return await self._send(settings, books, journal)
+
+    async def _send(self, settings: SendSettings, books: Books, journal: Journal) -> Exit:
+        reader = self._reader({name: one.rules(name) for name, one in settings.accounts.items()})
+        lookup = _lookup(books, settings.send_repeat_days)
+        begun = journal.standing
+        findings = await self._check(reader, books, lookup, sent=begun.rows)
+        if findings.problem_count:
+            return self._refuse(findings)
+        if begun.at is not None or not begun.stopped:
+            self._screen.say(telling.resumption(begun, findings.rows), style="yellow")
+        self._announce(findings)
+        if findings.new_count and not self._agreed(findings):
+            self._screen.say("Nothing was sent.")
+            return Exit.FAILED
+        published = Published()
+        if findings.new_count:
+            published = await self._publish(settings, reader, books, findings, journal)
+        journal.finish()
+        if not self._options.wait:
+            self._tell(findings, published)
+            return Exit.DONE
+        return await self._follow(books, findings, published)
+
+    def _journal(self, settings: SendSettings, errand: Errand) -> Journal:
+        """Return the journal of this sending; one that keeps nothing where there is no place."""
+        place = "~/.local/state"
+        try:
+            folder = settings.state_folder(os.environ)
+            place = str(folder)
+            return find_journal(folder, errand, restart=self._options.restart)
+        except (OSError, RuntimeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "this user has no home"
+            if settings.send_state is not None:
+                raise UsageError(f"PAYOUTS_SEND_STATE: {place} cannot be used: {cause}.") from None
+            self._screen.say(
+                f"How far this comes cannot be kept in {place} ({cause}): if it is interrupted,"
+                " rows that the database does not know by then are published again, under the"
+                " same ids. Name a folder in PAYOUTS_SEND_STATE.",
+                style="yellow",
+            )
+            return UnkeptJournal(errand)
+
+    async def _rehearse(self, errand: Errand) -> Exit:
         """Check everything that can be checked; the database too, where it is configured."""
         loading = Loading(os.environ)
         accounts = loading.accounts(RuleSettings) or {}
+        sending = loading.group(SendingSettings)
         loading.finish()
         reader = self._reader({name: one.rules(name) for name, one in accounts.items()})
         async with AsyncExitStack() as stack:
@@ -154,16 +167,23 @@ class Sending:
             return self._refuse(findings)
         self._announce(findings)
         self._tell(findings, None)
+        if sending is not None:
+            self._tell_interrupted(sending, errand)
         self._screen.say("Dry run: nothing was published.")
         return Exit.DONE
+
+    def _tell_interrupted(self, settings: SendingSettings, errand: Errand) -> None:
+        with suppress(OSError, RuntimeError):
+            for begun, standing in interrupted(settings.state_folder(os.environ), errand):
+                self._screen.say(telling.interruption(begun, standing), style="yellow")
 
     def _reader(self, rules: Mapping[str, AccountRules]) -> RowReader:
         return RowReader(self._columns, self._defaults, rules)
 
     async def _check(
-        self, reader: RowReader, books: Books | None, lookup: Lookup | None
+        self, reader: RowReader, books: Books | None, lookup: Lookup | None, *, sent: int = 0
     ) -> Findings:
-        check = Check(self._table, reader, limit=self._options.max_errors)
+        check = Check(self._table, reader, limit=self._options.max_errors, sent=sent)
         with progress(self._screen, "Checking", None) as advance:
             existing = books.existing if books else None
             return await check.run(existing, advance, lookup=lookup)
@@ -192,11 +212,28 @@ class Sending:
         return self._screen.confirm(question, yes=self._options.yes)
 
     async def _publish(
-        self, settings: SendSettings, reader: RowReader, books: Books, findings: Findings
+        self,
+        settings: SendSettings,
+        reader: RowReader,
+        books: Books,
+        findings: Findings,
+        journal: Journal,
     ) -> Published:
-        async with open_publisher(settings) as publisher:
-            with progress(self._screen, "Publishing", findings.rows) as advance:
-                return await publish_rows(self._table, reader, publisher, books.existing, advance)
+        async with open_stream(settings) as stream:
+            journal.begin()
+            publication = Publication(
+                file=self._table,
+                reader=reader,
+                stream=stream,
+                existing=books.existing,
+                journal=journal,
+                rows=findings.rows,
+            )
+            with (
+                progress(self._screen, "Publishing", findings.rows) as advance,
+                stopping() as stop,
+            ):
+                return await publication.run(advance, stop)
 
     def _run_id(self, findings: Findings) -> str:
         return next(iter(findings.run_ids), self._defaults.run_id)

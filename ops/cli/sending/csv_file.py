@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from ops.cli.exits import CommandError, UsageError
 
 MAX_LINE: Final = 256 * 1024  # Far beyond 64 KiB, the largest command; an unclosed quote ends here.
+BLOCK: Final = 64 * 1024
+_MARK_BYTES: Final = 16
 _DELIMITERS: Final = (",", ";", "\t", "|")
-_CHUNK: Final = 1024 * 1024
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _ZIP: Final = b"PK\x03\x04"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ChangedError(CommandError):
+    """The file holds other content than when it was first looked at."""
+
+
+class Row(NamedTuple):
     """One row as it stands in the file; `line` is where it begins, counted from 1."""
 
     line: int
@@ -41,6 +46,7 @@ class CsvFile:
         self._path = path
         self._file = _open(path)
         self._seen = _identity(self._file)
+        self._marks: bytes | None = None
         self.size = self._seen[0]
         try:
             self._delimiter, self.header = self._read_header()
@@ -60,11 +66,17 @@ class CsvFile:
         self._file.close()
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file's content, in hexadecimal."""
-        self._file.seek(0)
+        """Return the SHA-256 of the file's content, in hexadecimal.
+
+        From then on `rows` compares what it reads with what was digested, by 16 bytes for each
+        block of 64 KiB, so that other content is never taken for it.
+        """
         running = hashlib.sha256()
-        while chunk := self._file.read(_CHUNK):
-            running.update(chunk)
+        marks = bytearray()
+        for block in self._blocks():
+            running.update(block)
+            marks += _mark(block)
+        self._marks = bytes(marks)
         return running.hexdigest()
 
     def unchanged(self) -> bool:
@@ -76,9 +88,12 @@ class CsvFile:
 
         Raises:
             CommandError: the file cannot be split into rows from some line on.
+            ChangedError: it holds other content than when its digest was made.
         """
-        for number, row in enumerate(self._split(self._delimiter)):
-            if number and any(row.cells):
+        rows = self._split(self._delimiter)
+        next(rows, None)
+        for row in rows:
+            if any(row.cells):
                 yield row
 
     def _read_header(self) -> tuple[str, tuple[str, ...]]:
@@ -91,7 +106,7 @@ class CsvFile:
         raise UsageError(f"{self._path}: the first line must name the columns.")
 
     def _split(self, delimiter: str) -> Iterator[Row]:
-        lines = _Lines(self._file)
+        lines = chain.from_iterable(_lines(self._verified()))
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         line = 1
         while True:
@@ -104,27 +119,58 @@ class CsvFile:
                 ) from None
             if cells is None:
                 return
-            yield Row(line=line, cells=tuple(cell.strip() for cell in cells))
-            line = lines.count + 1
+            yield Row(line, tuple([cell.strip() for cell in cells]))
+            line = reader.line_num + 1
+
+    def _verified(self) -> Iterator[bytes]:
+        """Yield the file's blocks; each that was digested must still be what it was."""
+        marks = self._marks
+        read = 0
+        for block in self._blocks():
+            if marks is not None and marks[read : read + _MARK_BYTES] != _mark(block):
+                raise self._changed()
+            read += _MARK_BYTES
+            yield block
+        if marks is not None and read != len(marks):
+            raise self._changed()
+
+    def _blocks(self) -> Iterator[bytes]:
+        position = 0
+        while True:
+            # Two passes may be under way at once: nobody relies on where the file stands.
+            self._file.seek(position)
+            block = self._file.read(BLOCK)
+            if not block:
+                return
+            position += len(block)
+            yield block
+
+    def _changed(self) -> ChangedError:
+        return ChangedError(f"{self._path} was changed while it was read; look at it again.")
 
 
-class _Lines(Iterator[str]):
-    """Decoded lines, counted; one that is too long is cut off by an error."""
+def _lines(blocks: Iterator[bytes]) -> Iterator[io.StringIO]:
+    """Yield groups of whole lines, split at LF only, as a spreadsheet's cells may hold a CR."""
+    rest = b""
+    count = 0
+    encoding = "utf-8-sig"
+    for block in blocks:
+        first = block.find(b"\n")
+        if len(rest) + (len(block) if first < 0 else first) >= MAX_LINE:
+            raise csv.Error(f"line {count + 1} is longer than {MAX_LINE} bytes")
+        last = block.rfind(b"\n") + 1
+        if last:
+            whole = rest + block[:last]
+            count += whole.count(b"\n")
+            yield io.StringIO(whole.decode(encoding, errors="surrogateescape"), newline="\n")
+            encoding = "utf-8"
+        rest = block[last:] if last else rest + block
+    if rest:
+        yield io.StringIO(rest.decode(encoding, errors="surrogateescape"), newline="\n")
 
-    def __init__(self, file: BinaryIO) -> None:
-        file.seek(0)
-        self._file = file
-        self.count = 0
 
-    def __next__(self) -> str:
-        line = self._file.readline(MAX_LINE)
-        if not line:
-            raise StopIteration
-        if len(line) >= MAX_LINE:
-            raise csv.Error(f"line {self.count + 1} is longer than {MAX_LINE} bytes")
-        self.count += 1
-        encoding = "utf-8-sig" if self.count == 1 else "utf-8"
-        return line.decode(encoding, errors="surrogateescape")
+def _mark(block: bytes) -> bytes:
+    return hashlib.blake2b(block, digest_size=_MARK_BYTES).digest()
 
 
 def _open(path: Path) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,7 +24,7 @@ class Duplicates:
     """
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+        self._keyed = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32))
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         self._database.execute("PRAGMA synchronous=OFF")
@@ -44,27 +45,41 @@ class Duplicates:
     ) -> None:
         self._database.close()
 
-    def same_id(self, payout_id: str, line: int) -> int | None:
-        """Return the earlier line with this id, or remember this one."""
-        return self._first("ids", payout_id, line)
+    def same_ids(self, ids: Sequence[tuple[int, str]]) -> dict[int, int]:
+        """Return the earlier line of each line whose id stood there before; remember the rest.
 
-    def same_payment(self, command: Command, line: int) -> int | None:
-        """Return the earlier line with this receiver and amount, or remember this one."""
-        content = f"{command.msisdn}|{command.amount_minor}|{command.currency}"
-        return self._first("payments", content, line)
+        Args:
+            ids: lines and their ids, in the order of the file.
+        """
+        return self._earlier("ids", ids)
 
-    def _first(self, name: str, content: str, line: int) -> int | None:
-        digest = hashlib.blake2b(
-            content.encode(errors="surrogatepass"), digest_size=16, key=self._key
-        ).digest()
-        added = self._database.execute(
+    def same_payments(self, payments: Sequence[tuple[int, Command]]) -> dict[int, int]:
+        """Return the earlier line of each line with its receiver and amount; remember the rest.
+
+        Args:
+            payments: lines and their commands, in the order of the file.
+        """
+        contents = [
+            (line, f"{command.msisdn}|{command.amount_minor}|{command.currency}")
+            for line, command in payments
+        ]
+        return self._earlier("payments", contents)
+
+    def _earlier(self, name: str, contents: Sequence[tuple[int, str]]) -> dict[int, int]:
+        database = self._database
+        rows = [(self._digest(content), line) for line, content in contents]
+        before = database.total_changes
+        database.executemany(
             f"INSERT OR IGNORE INTO {name} VALUES (?, ?)",  # noqa: S608 - our own two names
-            (digest, line),
+            rows,
         )
-        if added.rowcount:
-            return None
-        found = self._database.execute(
-            f"SELECT line FROM {name} WHERE digest = ?",  # noqa: S608 - as above
-            (digest,),
-        ).fetchone()
-        return int(found[0])
+        if database.total_changes - before == len(rows):
+            return {}
+        found = f"SELECT line FROM {name} WHERE digest = ?"  # noqa: S608 - as above
+        firsts = {line: database.execute(found, (digest,)).fetchone()[0] for digest, line in rows}
+        return {line: first for line, first in firsts.items() if first != line}
+
+    def _digest(self, content: str) -> bytes:
+        running = self._keyed.copy()
+        running.update(content.encode(errors="surrogatepass"))
+        return running.digest()

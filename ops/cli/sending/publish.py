@@ -1,76 +1,177 @@
-"""The second pass over a file: what is new is published, each command until it is confirmed."""
+"""The second pass over a file: what is new is published, confirmed and noted in the journal."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from ops.cli.exits import CommandError
-from ops.cli.sending.check import Existing, Numbered, batches_of
-from ops.cli.sending.csv_file import CsvFile
+from ops.cli.sending.check import BATCH, Existing, batches_of
+from ops.cli.sending.csv_file import ChangedError, CsvFile, Row
+from ops.cli.sending.interruption import Stop
+from ops.cli.sending.journal import Journal
 from ops.cli.sending.rows import RowReader
 from ops.cli.words import count
-from payouts.domain.errors import PayoutsError
-from payouts.messaging.codec import encode_command
-from payouts.messaging.publisher import CommandPublisher
+from payouts.domain.errors import BrokerUnavailableError, UnroutableError
+from payouts.domain.values import PayoutId
+from payouts.messaging import CommandStream, Outgoing, encode_command
+
+FLIGHTS: Final = 8
+# So many rows may have been published beyond what the journal tells, whatever kills the command.
+WINDOW: Final = FLIGHTS * BATCH
+
+
+class StoppedError(CommandError):
+    """A signal asked to stop, and it did so in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """A batch that was published and is not noted as confirmed yet.
+
+    Args:
+        published: how many commands were published before it.
+        places: which row of the file each of its commands is, counted from 1.
+        rows: the last row of the batch.
+    """
+
+    published: int
+    places: Sequence[int]
+    rows: int
+
+    @property
+    def end(self) -> int:
+        """How many commands were published with it."""
+        return self.published + len(self.places)
+
+    def rows_at(self, confirmed: int) -> int | None:
+        """Return how many rows are done once so many commands are; None: nothing of it is."""
+        if confirmed >= self.end:
+            return self.rows
+        within = confirmed - self.published
+        return self.places[within - 1] if within > 0 else None
 
 
 @dataclass(slots=True)
 class Published:
-    """How far the publishing has come."""
+    """How far the publishing has come: commands that are confirmed."""
 
     published: int = 0
-    skipped: int = 0
 
 
-async def publish_rows(
-    file: CsvFile,
-    reader: RowReader,
-    publisher: CommandPublisher,
-    existing: Existing,
-    advance: Callable[[int], None],
-) -> Published:
-    """Return once every row is either known to the database or confirmed by RabbitMQ.
+@dataclass(slots=True, kw_only=True)
+class Publication:
+    """Publishes what is new of a file, from where its journal stands.
 
-    Raises:
-        CommandError: it was stopped on the way; it says how far it came. Sending the same
-            file again is safe, as each command keeps its payout id.
+    Args:
+        file: the file, checked before.
+        reader: makes commands of its rows.
+        stream: to RabbitMQ.
+        existing: gives the payouts that the database knows of some ids.
+        journal: begun; it is told how many rows are done, in order.
+        rows: how many the file has.
     """
-    done = Published()
-    for batch in batches_of(file, reader):
-        if batch is None or not file.unchanged():
+
+    file: CsvFile
+    reader: RowReader
+    stream: CommandStream
+    existing: Existing
+    journal: Journal
+    rows: int
+    _flights: deque[Flight] = field(default_factory=deque)
+
+    async def run(self, advance: Callable[[int], None], stop: Stop) -> Published:
+        """Return once every row is either known to the database or confirmed by RabbitMQ.
+
+        Raises:
+            StoppedError: `stop` was asked for; all that was published is confirmed and noted.
+            CommandError: it was stopped on the way; it says how far it came. Sending the same
+                file again is safe, as each command keeps its payout id.
+        """
+        try:
+            done = await self._publish(advance, stop)
+            await self._settle(0)
+        except (BrokerUnavailableError, UnroutableError) as error:
+            self._note_confirmed()
             raise CommandError(
-                f"The file was changed while it was being sent, after {count(done.published)}"
-                " payouts were published. Look at it, then send it again."
-            )
-        known = await existing([one.payout_id for _, one, _ in batch])
-        fresh = [one for one in batch if one[1].payout_id not in known]
-        confirmed = await _publish_batch(fresh, publisher, done)
-        done.published += confirmed
-        done.skipped += len(batch) - len(fresh)
-        advance(len(batch))
-    return done
+                f"{error} {count(self.stream.confirmed)} payouts were published for certain. Send"
+                " the same file again when that is put right: nothing is sent twice."
+            ) from None
+        except BaseException:
+            self._note_confirmed()
+            raise
+        if done < self.rows:
+            raise self._stopped(done, stop)
+        return Published(self.stream.confirmed)
 
+    async def _publish(self, advance: Callable[[int], None], stop: Stop) -> int:
+        """Publish until the end of the file or until asked to stop; return the last row."""
+        begin = self.journal.standing.rows
+        last = 0
+        try:
+            for rows in batches_of(self.file):
+                first, last = last, last + len(rows)
+                advance(len(rows))
+                if last <= begin:
+                    continue
+                if stop.asked:
+                    return max(first, begin)
+                if not self.file.unchanged():
+                    raise ChangedError("The file was changed.")  # noqa: TRY301 - told below
+                skipped = max(0, begin - first)
+                await self._publish_batch(rows[skipped:], first + skipped)
+        except ChangedError:
+            await self._settle(0)
+            raise CommandError(
+                f"The file was changed while it was being sent, after"
+                f" {count(self.stream.confirmed)} payouts were published. Look at it, then send it"
+                " again."
+            ) from None
+        return last
 
-async def _publish_batch(
-    batch: Sequence[Numbered], publisher: CommandPublisher, done: Published
-) -> int:
-    outcomes = await asyncio.gather(
-        *(
-            publisher.publish(command.account, encode_command(fields), message_id=command.payout_id)
-            for _, command, fields in batch
-        ),
-        return_exceptions=True,
-    )
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if not failures:
-        return len(outcomes)
-    first = failures[0]
-    if not isinstance(first, PayoutsError):
-        raise first
-    certain = done.published + len(outcomes) - len(failures)
-    raise CommandError(
-        f"{first} {count(certain)} payouts were published for certain. Send the same file again"
-        " when that is put right: nothing is sent twice."
-    )
+    async def _publish_batch(self, rows: Sequence[Row], first: int) -> None:
+        """Publish the rows that the database does not know; `first` rows come before them."""
+        fields = [self.reader.fields(row) for row in rows]
+        ids = [PayoutId(str(one["payout_id"])) for one in fields]
+        known = await self.existing(ids)
+        commands = [
+            Outgoing(str(one["account"]), encode_command(one), payout_id)
+            for one, payout_id in zip(fields, ids, strict=True)
+            if payout_id not in known
+        ]
+        places = [place for place, one in enumerate(ids, first + 1) if one not in known]
+        if len(self._flights) == FLIGHTS:
+            await self._settle(FLIGHTS // 2)
+        flight = Flight(published=self.stream.published, places=places, rows=first + len(rows))
+        self._flights.append(flight)
+        if commands:
+            await self.stream.publish(commands)
+
+    async def _settle(self, most: int) -> None:
+        """Wait until at most so many flights are unconfirmed, and note the rest."""
+        rows = None
+        while len(self._flights) > most:
+            await self.stream.settle(self._flights[0].end)
+            rows = self._flights.popleft().rows
+        if rows is not None:
+            await asyncio.to_thread(self.journal.note, rows)
+
+    def _note_confirmed(self) -> None:
+        """Note what is confirmed by now, row by row; nothing more is published."""
+        confirmed = self.stream.confirmed
+        found = [flight.rows_at(confirmed) for flight in self._flights]
+        rows = max((one for one in found if one is not None), default=0)
+        if rows > self.journal.standing.rows:
+            self.journal.note(rows)
+
+    def _stopped(self, done: int, stop: Stop) -> StoppedError:
+        self.journal.note(done, stopped=True)
+        error = StoppedError(
+            f"Stopped after {count(done)} of {count(self.rows)} rows; all that was published is"
+            " confirmed. Send the same file again: it goes on from there."
+        )
+        error.status = 128 + (stop.signal or 0)
+        return error

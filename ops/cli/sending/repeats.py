@@ -12,7 +12,7 @@ from payouts.domain.values import PayoutId
 from payouts.storage.oversight import Earlier, Wanted
 
 # Each look reads all payouts of the time asked about, so few looks; what waits for one is bounded.
-PER_LOOK: Final = 10_000
+PER_LOOK: Final = 100_000
 
 Lookup = Callable[[Sequence[Wanted]], Awaitable[Mapping[PayoutId, Earlier]]]
 
@@ -47,12 +47,12 @@ class Repeats:
     def __init__(self, lookup: Lookup, found: Callable[[Repeat], None]) -> None:
         self._lookup = lookup
         self._found = found
-        self._lines: dict[PayoutId, int] = {}
+        self._lines: list[int] = []
         self._wanted: list[Wanted] = []
 
     async def add(self, line: int, command: Command) -> None:
         """Note a row that would make a payout; look once enough are there."""
-        self._lines[command.payout_id] = line
+        self._lines.append(line)
         self._wanted.append(
             Wanted(
                 payout_id=command.payout_id,
@@ -67,8 +67,9 @@ class Repeats:
     async def finish(self) -> None:
         """Look for what has been gathered."""
         wanted, lines = self._wanted, self._lines
-        self._wanted, self._lines = [], {}
-        if not wanted:
+        self._wanted, self._lines = [], []
+        if not wanted or not (found := await self._lookup(wanted)):
             return
-        for payout_id, earlier in (await self._lookup(wanted)).items():
-            self._found(Repeat(line=lines[payout_id], earlier=earlier))
+        for one, line in zip(wanted, lines, strict=True):
+            if (earlier := found.get(one.payout_id)) is not None:
+                self._found(Repeat(line=line, earlier=earlier))

@@ -18,6 +18,9 @@ _LOST_ZERO: Final = re.compile(r"[71]\d{8}")
 _DECIMAL_NUMBER: Final = re.compile(r"\+?\d{9,}[.,]0+")
 _SEPARATED: Final = re.compile(r"\+?[\d() .\u00a0/-]+")
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_WHOLE_NUMBER: Final = re.compile(r"\+?\d{10,}")
+_PLAIN_AMOUNT: Final = re.compile(r"\d+(?:\.\d+)?")
+_SUSPECTS: Final = frozenset(("payout_id", "msisdn", "amount"))
 _COLUMN_AS_TEXT: Final = "format the column as text and export again"
 
 
@@ -58,15 +61,24 @@ class RowReader:
         self._columns = columns
         self._defaults = defaults
         self._rules = rules
+        self._derived = "payout_id" not in columns
+        self._suspects = tuple(
+            (position, name) for position, name in enumerate(columns.names) if name in _SUSPECTS
+        )
+
+    def fields(self, row: Row) -> dict[str, object]:
+        """Return the fields that the row's command has, unchecked."""
+        fields = self._columns.fields(row.cells)
+        fields.setdefault("run_id", self._defaults.run_id)
+        fields.setdefault("account", self._defaults.account)
+        if self._derived:
+            fields["payout_id"] = derived_payout_id(str(fields["run_id"]), row)
+        return fields
 
     def read(self, row: Row) -> tuple[Command | None, dict[str, object], list[Problem]]:
         """Return the valid command (or None), the fields to publish, and all problems."""
         problems = self._damage(row)
-        fields = self._columns.fields(row.cells)
-        fields.setdefault("run_id", self._defaults.run_id)
-        fields.setdefault("account", self._defaults.account)
-        if "payout_id" not in self._columns:
-            fields["payout_id"] = derived_payout_id(str(fields["run_id"]), row)
+        fields = self.fields(row)
         rules = self._rules.get(str(fields["account"]))
         if rules is None:
             known = ", ".join(sorted(self._rules))
@@ -86,12 +98,16 @@ class RowReader:
     def _damage(self, row: Row) -> list[Problem]:
         """Find what a spreadsheet did to the row, which the contract's check would only refuse."""
         names = self._columns.names
+        cells = row.cells
         found = []
-        if len(row.cells) < len(names) or any(row.cells[len(names) :]):
-            text = f"has {len(row.cells)} cells where the header names {len(names)} columns"
+        if len(cells) != len(names) and (len(cells) < len(names) or any(cells[len(names) :])):
+            text = f"has {len(cells)} cells where the header names {len(names)} columns"
             found.append(Problem(line=row.line, column="", text=text))
-        for name, cell in zip(names, row.cells, strict=False):
-            text = _damage_of(name, cell)
+        suspects = self._suspects
+        if not "".join(cells).isascii():
+            suspects = tuple(enumerate(names))  # Broken UTF-8 may stand in every one.
+        for position, name in suspects:
+            text = _damage_of(name, cells[position]) if position < len(cells) else ""
             if text:
                 found.append(Problem(line=row.line, column=name, text=text))
         return found
@@ -110,6 +126,8 @@ def _damage_of(name: str, cell: str) -> str:
 
 
 def _damage_of_number(cell: str) -> str:
+    if _WHOLE_NUMBER.fullmatch(cell):
+        return ""
     if _SCIENTIFIC.fullmatch(cell):
         return (
             "a spreadsheet has turned the number into scientific notation and lost its last"
@@ -128,6 +146,8 @@ def _damage_of_number(cell: str) -> str:
 
 
 def _damage_of_amount(cell: str) -> str:
+    if _PLAIN_AMOUNT.fullmatch(cell):
+        return ""
     if _SCIENTIFIC.fullmatch(cell):
         return f"a spreadsheet has turned it into scientific notation; {_COLUMN_AS_TEXT}"
     if "," in cell or " " in cell or "\u00a0" in cell:

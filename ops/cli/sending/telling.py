@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.cli.sending.check import Findings, Sum
-from ops.cli.sending.publish import Published
-from ops.cli.words import count, money, plural, printable
+from ops.cli.sending.journal import Errand, Standing
+from ops.cli.sending.publish import WINDOW, Published
+from ops.cli.words import count, moment, money, plural, printable
 from payouts.domain.values import format_amount
 
 
@@ -56,9 +57,36 @@ def warning_lines(
         rest = findings.repeat_count - len(findings.repeats)
         if rest:
             yield f"and {count(rest)} more."
+    if findings.sent:
+        yield (
+            f"Published before, not in the database yet, and not sent again: {sums(findings.sent)}."
+        )
     if findings.known_count:
         states = ", ".join(f"{count(n)} {state}" for state, n in sorted(findings.states.items()))
         yield f"Known already, and not sent again: {sums(findings.known)} ({states})."
+
+
+def resumption(standing: Standing, rows: int) -> str:
+    """Return where an interrupted sending goes on, and what may come twice."""
+    at = f" ({moment(standing.at)})" if standing.at else ""
+    came = (
+        f"The sending of this file was interrupted after {count(standing.rows)} of {count(rows)}"
+        f" rows{at}. It goes on from there."
+    )
+    if standing.stopped:
+        return came
+    return (
+        f"{came} It could not end in order: up to {count(WINDOW)} rows behind these may have been"
+        " published, too. They are published again under the same ids, which pays nobody twice."
+    )
+
+
+def interruption(begun: Errand, standing: Standing) -> str:
+    """Return what a rehearsal tells about an interrupted sending of the same file."""
+    return (
+        f"A sending of this file to {begun.broker} was interrupted after {count(standing.rows)}"
+        " rows. Sent there again, it goes on from there."
+    )
 
 
 def summary(findings: Findings, published: Published | None, run_id: str) -> Table:
@@ -67,6 +95,7 @@ def summary(findings: Findings, published: Published | None, run_id: str) -> Tab
         "run": run_id,
         "rows": count(findings.rows),
         "new": sums(findings.new),
+        "sent before": sums(findings.sent) if findings.sent else "",
         "known already": sums(findings.known) if findings.known else "",
         "published": "" if published is None else count(published.published),
     }
@@ -85,6 +114,7 @@ def record(findings: Findings, published: Published | None, run_id: str) -> dict
         "run_id": run_id,
         "rows": findings.rows,
         "new": _records(findings.new),
+        "sent_before": _records(findings.sent),
         "known": _records(findings.known),
         "known_states": dict(sorted(findings.states.items())),
         "published": None if published is None else published.published,

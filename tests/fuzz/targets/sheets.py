@@ -17,7 +17,7 @@ from ops.cli.sending.check import Check, batches_of
 from ops.cli.sending.columns import read_columns
 from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.rows import Defaults, RowReader
-from payouts.domain.commands import Command
+from payouts.domain.commands import Command, validate
 from tests.fuzz.mutators.octets import PLAIN
 from tests.fuzz.mutators.tables import CSV
 from tests.fuzz.oracle import Finding, Target, judge_text
@@ -42,7 +42,8 @@ def read(data: bytes) -> list[Command]:
             judge_text(line)
         if findings.problem_count:
             raise CommandError("; ".join(map(str, findings.problems)))
-        commands = [command for batch in batches_of(table, reader) for _, command, _ in batch or ()]
+        second = [reader.fields(row) for rows in batches_of(table) for row in rows]
+        commands = [validate(fields, RULES) for fields in second]
         if len(commands) != findings.new_count:
             raise Finding(f"the second pass has {len(commands)} rows: {data[:200]!r}")
         return commands

@@ -36,6 +36,7 @@ async def check(
     *payouts: Payout,
     limit: int = 20,
     lookup: Lookup | None = None,
+    sent: int = 0,
 ) -> Findings:
     """Gives what is found in a file with these lines, against these payouts."""
     path = tmp_path / "file.csv"
@@ -49,7 +50,7 @@ async def check(
         columns, _ = read_columns(table.header)
         defaults = Defaults(run_id="run-1", account="default")
         reader = RowReader(columns, defaults, {"default": RULES})
-        checking = Check(table, reader, limit=limit)
+        checking = Check(table, reader, limit=limit, sent=sent)
         return await checking.run(existing, lambda _: None, lookup=lookup)
 
 
@@ -157,14 +158,43 @@ async def test_a_large_file_is_checked_in_bounded_memory(tmp_path: Path) -> None
 
 
 def test_duplicates_remember_the_first_line() -> None:
-    """Both kinds are kept apart from each other."""
+    """Within one batch and over several; both kinds are kept apart from each other."""
     command = validate({"payout_id": "a", "msisdn": "0712000001", "amount": "1"}, RULES)
     with Duplicates() as duplicates:
-        assert duplicates.same_id("a", 2) is None
-        assert duplicates.same_payment(command, 2) is None
-        assert duplicates.same_id("a", 3) == 2
-        assert duplicates.same_id("a", 4) == 2
-        assert duplicates.same_payment(command, 5) == 2
+        assert duplicates.same_ids([(2, "a"), (3, "b")]) == {}
+        assert duplicates.same_payments([(2, command)]) == {}
+        assert duplicates.same_ids([(4, "a"), (5, "c"), (6, "c")]) == {4: 2, 6: 5}
+        assert duplicates.same_ids([(7, "a"), (8, "d")]) == {7: 2}
+        assert duplicates.same_payments([(9, command), (10, command)]) == {9: 2, 10: 2}
+
+
+async def test_rows_that_were_published_before_are_not_new(tmp_path: Path) -> None:
+    """They are summed apart, looked for in the database, and repeat nothing."""
+    asked: list[str] = []
+
+    async def lookup(wanted: Sequence[Wanted]) -> Mapping[PayoutId, Earlier]:
+        asked.extend(one.payout_id for one in wanted)
+        return {}
+
+    payout = known(payout_id="b", msisdn="254712000002", amount="2")
+    lines = [HEADER, *(f"{one},25471200000{n},{n}" for n, one in enumerate("abcd", 1))]
+    found = await check(tmp_path, lines, payout, lookup=lookup, sent=3)
+    assert sums(found.sent) == "2 payouts, KES 4.00, from account default"
+    assert sums(found.known) == "1 payout, KES 2.00, from account default"
+    assert (found.new_count, asked) == (1, ["d"])
+    assert "not sent again: 2 payouts, KES 4.00" in "".join(
+        warning_lines(found, derived=False, rows=4)
+    )
+    assert record(found, None, "run-1")["sent_before"] == [
+        {"account": "default", "currency": "KES", "count": 2, "sum": "4.00"}
+    ]
+
+
+async def test_problems_stand_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    """Also where they are found in different ways, many rows at a time."""
+    lines = [HEADER, "a,254712000001,10", "b,x,1", "a,254712000003,3", "c,y,1"]
+    found = await check(tmp_path, lines)
+    assert [one.line for one in found.problems] == [3, 4, 5]
 
 
 async def test_rows_that_repeat_a_payout_of_late_are_told(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A file is read as spreadsheets write it, row by row, with the lines people see."""
 
+import csv
+import os
 from pathlib import Path
 
 import pytest
 
 from ops.cli.exits import CommandError, UsageError
-from ops.cli.sending.csv_file import MAX_LINE, CsvFile
+from ops.cli.sending.csv_file import BLOCK, MAX_LINE, ChangedError, CsvFile
 
 
 def written(tmp_path: Path, content: str | bytes) -> Path:
@@ -63,6 +65,46 @@ def test_a_change_under_way_is_noticed(tmp_path: Path) -> None:
         with path.open("a") as more:
             more.write("3,4\n")
         assert not file.unchanged()
+
+
+def test_other_content_is_never_read_as_what_was_digested(tmp_path: Path) -> None:
+    """Rows that were checked are those that are sent, whatever the system tells of the file."""
+    path = written(tmp_path, "amount,msisdn\n" + "1,2\n" * 40_000)
+    with CsvFile(path) as file:
+        file.digest()
+        assert sum(1 for _ in file.rows()) == 40_000
+        before = path.stat()
+        with path.open("r+b") as writing:
+            writing.seek(100_002)
+            writing.write(b"9")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert file.unchanged()
+        rows = file.rows()
+        assert next(rows).cells == ("1", "2")
+        with pytest.raises(ChangedError, match="was changed while it was read"):
+            list(rows)
+
+
+@pytest.mark.parametrize("cut", [BLOCK, 3 * BLOCK // 2])
+def test_a_file_that_was_cut_off_is_noticed(tmp_path: Path, cut: int) -> None:
+    """At the end of a block as well as within one."""
+    path = written(tmp_path, "amount,msisdn\n" + "1,2\n" * 40_000)
+    with CsvFile(path) as file:
+        file.digest()
+        os.truncate(path, cut)
+        with pytest.raises(ChangedError):
+            list(file.rows())
+
+
+def test_rows_are_the_same_wherever_blocks_end(tmp_path: Path) -> None:
+    """Lines, characters of several bytes, CRLF and quoted cells lie across the ends of blocks."""
+    cells = [(f"{number}", "é€😀" * (number % 7), 'two\r\n"lines"') for number in range(9000)]
+    with (path := tmp_path / "file.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("amount", "remark", "occasion"), *cells])
+    assert path.stat().st_size > 4 * BLOCK
+    _, rows = read(path)
+    assert [found for _, found in rows] == cells
+    assert [line for line, _ in rows] == [2 * number + 2 for number in range(9000)]
 
 
 def test_what_is_not_utf8_comes_out_marked(tmp_path: Path) -> None:
