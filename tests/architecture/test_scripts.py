@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.runtime_lock import locked
+
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted([*(PROJECT / "ops").rglob("*.sh"), PROJECT / ".ci" / "run"])
 BASH = shutil.which("bash") or "/bin/bash"
@@ -66,6 +68,26 @@ def test_other_systems_are_told_where_to_get_rabbitmq(machine: Path) -> None:
     assert ran.returncode == 2
     assert "brew install rabbitmq" in ran.stderr
     assert "dnf install rabbitmq-server" in ran.stderr
+
+
+def test_the_stacks_get_no_environment_before_the_product_has_one(machine: Path) -> None:
+    """All stacks run on the product's Python; without it the script says what makes it."""
+    (machine / "ops" / "bench").mkdir()
+    script = shutil.copy(PROJECT / "ops" / "bench" / "environment.sh", machine / "ops" / "bench")
+    ran = _run([str(script)], path=machine / "bin")
+    assert ran.returncode == 2
+    assert "ops/setup.sh" in ran.stderr
+    assert not (machine / ".venv-bench").exists()
+
+
+def test_the_lock_of_the_stacks_names_what_they_ask_for() -> None:
+    """Each package that the peers and the chart want is pinned, and every pin has its hashes."""
+    folder = PROJECT / "ops" / "bench" / "peers"
+    pins = locked((folder / "requirements.lock").read_text(encoding="utf-8"))
+    wanted = (folder / "requirements.in").read_text(encoding="utf-8").splitlines()
+    names = {line.split("[")[0] for line in wanted if line and not line.startswith("#")}
+    assert names <= set(pins)
+    assert all("--hash=sha256:" in pin for pin in pins.values())
 
 
 def _program(path: Path, body: str) -> None:

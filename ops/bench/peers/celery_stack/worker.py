@@ -87,6 +87,9 @@ def application() -> Celery:
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        # For delayed tasks it declares 28 queues, whatever one does; quorum queues cost RabbitMQ
+        # something even where, as here, nothing is delayed.
+        broker_native_delayed_delivery_queue_type="classic",
         task_queues=[commands],
         worker_consumer=CommandConsumer,
         worker_prefetch_multiplier=PREFETCH_EACH,
