@@ -9,7 +9,7 @@ from payouts.domain.events import Event
 from payouts.domain.payout import Payout
 from payouts.ports import IncidentKind
 from tests.simulation.laws import CONTENT, ENDS, LAWFUL, NOT_PAID
-from tests.simulation.memory import seconds_of
+from tests.simulation.memory import Counted, seconds_of
 from tests.simulation.move_rules import MoveRules
 from tests.simulation.seams import Commit
 
@@ -88,7 +88,8 @@ class BookRules(MoveRules):
             self._report(5, f"{payout_id} went from {was} to {now}, by {by}")
         if was == now:
             if before is not None and after.not_found_count > before.not_found_count:
-                self._counted[payout_id].append(seconds_of(after.last_not_found_at))
+                asked_s = seconds_of(after.last_not_found_at)
+                self._counted[payout_id].append(Counted(asked_s, self._time()))
             return
         self.seen[f"{was} > {now}"] += 1
         if now == "submitting":

@@ -50,6 +50,17 @@ class GateRules(Memory):
             self._answered.add(said_id)
             self.truth.not_found[self._id_of.get(asked[1], said_id)] += 1
 
+    def seen_under_way(self, said_id: str, told_s: float) -> None:
+        """Hear that somebody has taken the answer that a payment is under way.
+
+        Args:
+            said_id: of the question.
+            told_s: when it was said; whatever *not found* was written down earlier is refuted.
+        """
+        asked = _QUERY_ID.fullmatch(said_id)
+        if asked is not None:
+            self._seen_s[self._id_of.get(asked[1], said_id)] = told_s
+
     def told_result(self, own_id: str, code: str, amount_minor: int | None) -> None:
         """Hear what a Result says, before anybody takes it."""
         self._told[own_id].append((code, amount_minor))

@@ -31,6 +31,13 @@ class Violation(NamedTuple):
         return f"invariant {self.invariant} at {self.at_s:.3f} s: {self.text}"
 
 
+class Counted(NamedTuple):
+    """A *not found* that the books count: when it was asked, and when that was written."""
+
+    asked_s: float
+    written_s: float
+
+
 def seconds_of(at: datetime | None) -> float:
     """Return an instant as the world's seconds."""
     return 0.0 if at is None else (at - BEGINNING).total_seconds()
@@ -59,7 +66,8 @@ class Memory:
         self._time = time
         self._found = found
         gateway = scenario.gateway  # What it caches, the core does not know.
-        self._doubtful = scenario.resends or gateway.not_found_wrongly > 0 or gateway.queued > 0
+        lies = gateway.not_found_wrongly > 0 or gateway.lag_unseen > 0
+        self._doubtful = scenario.resends or lies or gateway.queued > 0
         self._restored = False
         self._wanted: defaultdict[str, list[Wanted]] = defaultdict(list)
         self._messages: dict[str, tuple[str, Wanted]] = {}
@@ -70,7 +78,8 @@ class Memory:
         self._completions: dict[str, str] = {}
         self._published: set[str] = set()
         self._dead: Counter[tuple[bytes, str | None]] = Counter()
-        self._counted: defaultdict[str, list[float]] = defaultdict(list)
+        self._counted: defaultdict[str, list[Counted]] = defaultdict(list)
+        self._seen_s: dict[str, float] = {}
         self._told: defaultdict[str, list[tuple[str, int | None]]] = defaultdict(list)
         self._retries: defaultdict[str, set[str]] = defaultdict(set)
         self._sworn: defaultdict[str, set[str]] = defaultdict(set)

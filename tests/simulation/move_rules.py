@@ -55,7 +55,12 @@ class MoveRules(Memory):
         sent_s = self.truth.last_sent_s.get(own_id, 0.0)
         since_s = sent_s + float(str(self._settings["not_found_grace_s"])) - slack_s
         apart_s = float(str(self._settings["query_interval_s"])) - slack_s
-        counted = [at for at in self._counted[payout_id] if at >= since_s]
+        seen_s = self._seen_s.get(own_id, float("-inf"))
+        counted = [
+            one.asked_s
+            for one in self._counted[payout_id]
+            if one.asked_s >= since_s and one.written_s > seen_s
+        ]
         proved = (
             len(counted) > 1
             and self.truth.not_found[own_id] > 1

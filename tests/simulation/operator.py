@@ -77,6 +77,8 @@ class Operator:
         truth = world.auditor.truth
         says_paid = self._draw.random() < 0.5
         is_true = truth.paid(own_id) if says_paid else world.may_be_called_unpaid(own_id)
+        if not says_paid and world.is_in_no_book(own_id):
+            is_true = True  # They say what they saw: whether it was too soon is our guard's.
         if not is_true and (row.state.value != "in_doubt" or self._draw.random() < 0.7):
             return
         order = self._order("seen in the portal" if says_paid else "not in the statement")
@@ -125,13 +127,17 @@ class Operator:
         order = self._order("the disk broke")
         await self._surely(lambda: self._at_desk.restored(order, ask_first_s=ASK_FIRST_S))
 
+    async def resume_accounts(self) -> None:
+        """Resume all accounts that are paused, whatever paused them."""
+        for name, account in list(self._world.books.accounts.items()):
+            if account.paused:
+                order = self._order("all is well")
+                await self._at_desk.set_account_paused(name, paused=False, order=order)
+
     async def tidy_up(self) -> None:
         """Resume and release what nobody else will, so that the world can come to rest."""
         books, store = self._world.books, self._at_desk
-        for name, account in list(books.accounts.items()):
-            if account.paused:
-                order = self._order("all is well")
-                await store.set_account_paused(name, paused=False, order=order)
+        await self.resume_accounts()
         for run in list(books.runs_paused):
             await store.set_run_paused(run, paused=False, order=self._order("all is well"))
         for row in list(books.payouts.values()):

@@ -254,6 +254,10 @@ def _no_sightings() -> Any:
     return _patched(patch.object(endings.Endings, "see", unseen))
 
 
+def _one_is_enough() -> Any:
+    return _patched(patch.object(reconciliation, "NOT_FOUND_ENOUGH", 1))
+
+
 def _refusals_count_at_once() -> Any:
     def decided(payout: Payout, *args: Any, policies: Any, **named: Any) -> Any:
         hasty = replace(policies, not_found_grace_s=-1e6)
@@ -327,6 +331,7 @@ REMOVALS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "no answer is no proof": _unanswered_is_not_found,
         "under way is known": _under_way_is_not_found,
         "sightings forget": _no_sightings,
+        "proof count": _one_is_enough,
         "refusals in the log settle": _refusals_count_at_once,
         "unclear Result is doubt": _unclear_ends,
         "contradictions are kept": _no_incidents,

@@ -31,6 +31,7 @@ KINDS: Final = (
     "gateway-errors",
     "gateway-queues",
     "gateway-away",
+    "gateway-lags",
     "results-odd",
     "results-never",
     "results-fail",
@@ -145,7 +146,7 @@ def _kinds(seed: int, size: Size) -> frozenset[str]:
     if "restore" in chosen:  # What lost books had sent or heard, only the gateway can tell.
         chosen -= {"forgets", "results-contradict"}
     if "forgets" in chosen:  # What is cached, the core does not know: only its memory helps.
-        chosen -= {"gateway-queues"}
+        chosen -= {"gateway-queues", "gateway-lags"}
     return frozenset(chosen) - size.without
 
 
@@ -202,6 +203,10 @@ def _gateway(scenario: Scenario) -> None:
         rates.lost_answer = lost / 2
     if "gateway-slow" in kinds:
         rates.slow = slow
+        rates.slow_s = stream(scenario.seed, "kind gateway-slow rates").choice([1.5, 4.0])
+    if "gateway-lags" in kinds:
+        rates.lag_s = stream(scenario.seed, "kind gateway-lags rates").uniform(20.0, 60.0)
+        rates.lag_unseen = 0.5
     if "gateway-refuses" in kinds:
         rates.refuse_final = refused / 2
         rates.refuse_retry = refused / 2

@@ -93,6 +93,8 @@ class GatewayFaults:
         lost_answer: arrives and is done, the answer is lost: OutcomeUnknown.
         slow: arrives late, at most `slow_s` after the client gave up at `timeout_s`.
         slow_s: see `slow`; stays below the not-found grace, or nothing could ever be proved.
+        lag_s: the longest time that the core takes to begin what it has accepted.
+        lag_unseen: the share of questions to the core that do not find what it has not begun.
         timeout_s: when the client gives up: OutcomeUnknown(TIMEOUT).
         refuse_final: a conclusive refusal that ends the payout (such as 100000005, 25).
         refuse_retry: a conclusive refusal that passes (100000002, 26).
@@ -124,6 +126,8 @@ class GatewayFaults:
     lost_answer: float = 0.0
     slow: float = 0.0
     slow_s: float = 5.0
+    lag_s: float = 0.0
+    lag_unseen: float = 0.0
     timeout_s: float = 10.0
     refuse_final: float = 0.0
     refuse_retry: float = 0.0

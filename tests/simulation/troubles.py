@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FUSE: Final = 60  # Steps within which a process is struck, so that it can be between any two.
 FREEZE_S: Final = (0.5, 15.0)
 AWAY_S: Final = (0.5, 10.0)
+HASTY: Final = 0.5
 
 
 class Troubles:
@@ -166,6 +167,8 @@ class Troubles:
         world.books.restore(dump)
         world.auditor.restored()
         await world.operator.tell_restored()
+        if draw.random() < HASTY:  # Before anything was asked: no order is relied on.
+            await world.operator.resume_accounts()
         world.shut = False
         for _ in range(max(workers, 1)):
             world.start_worker()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from payouts.domain.answers import QueueTimeout, Result
+from payouts.domain.answers import QueueTimeout, Result, TransactionStatus
 from payouts.domain.values import AccountName
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.clocks import ProcessClock, TrueClock, Wire, pass_time
@@ -31,6 +31,7 @@ from tests.simulation.upstream import Wanted, plan
 CALM_LOOK_S: Final = 3.0
 CALM_WITHIN_S: Final = 1200.0
 RESTART_S: Final = 3.0
+UNSENT: Final = frozenset({"received", "waiting"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -216,9 +217,13 @@ class World:
         """Tell whether it is true, and stays so, that nothing is paid under this id."""
         return not self.auditor.truth.paid(own_id) and not self.mpesa.is_alive(own_id)
 
+    def is_in_no_book(self, own_id: str) -> bool:
+        """Tell whether a portal shows nothing of an id at this moment; it may be on its way."""
+        return self.mpesa.known(own_id) is None and not self.auditor.truth.paid(own_id)
+
     async def tell_result(self, result: Result) -> bool:
         """Post a Result to a living callback server; tell whether it was acknowledged."""
-        own_id = result.originator_conversation_id
+        own_id, told_s = result.originator_conversation_id, self.loop.time()
         if own_id is not None:
             self.auditor.told_result(str(own_id), result.code, result.amount_minor)
         if result.code == NOT_FOUND and own_id is not None:
@@ -226,6 +231,8 @@ class World:
         taken = await self._tell(lambda server: server.take_result(result))
         if taken and own_id is not None:
             self.auditor.result_acknowledged(str(own_id), result.code)
+            if result.status is TransactionStatus.UNDER_WAY:
+                self.auditor.seen_under_way(str(own_id), told_s)
         return taken
 
     async def tell_timeout(self, notice: QueueTimeout) -> bool:
@@ -272,6 +279,7 @@ class World:
                     can_ask_broker=scenario.gateway.can_ask_broker,
                     result_late_s=scenario.gateway.result_late_s,
                     forgets=scenario.gateway.forgets,
+                    lag_unseen=scenario.gateway.lag_unseen,
                 ),
             ),
         ):
@@ -282,8 +290,8 @@ class World:
         if self.broker.waiting() or self.mpesa.busy():
             return False
         for row in self.books.payouts.values():
-            if row.ended or row.held is not None:
-                continue
+            if row.ended or (row.held is not None and row.state.value in UNSENT):
+                continue  # What is held is not sent; what was sent is asked about all the same.
             if row.state.value != "in_doubt" or row.next_action_at is not None:
                 return False
         return all(event.published_at is not None for event in self.books.events.values())

@@ -44,9 +44,8 @@ class Doubts(Session):
             ]
             due.sort(key=lambda one: one.next_action_at or now)
             claimed = [changed(one, {"next_action_at": until}) for one in due[:limit]]
-            if "claim doubt once" not in st.without:
-                for before, after in zip(due, claimed, strict=False):
-                    st.update(before, after)
+            for before, after in zip(due, claimed, strict=False):
+                st.update(before, after)
             return claimed
 
         return await self._call("claim_doubts", work)

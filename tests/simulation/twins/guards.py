@@ -42,7 +42,6 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "abandoned only if silent": "what living workers send is taken from them",
         "dead stay dead": "a worker that was declared dead beats on as if nothing was",
         "orphans in flight": "the sweep of orphans takes what is in flight",
-        "claim doubt once": "a claimed doubt stays due for other workers",
         # Sending again.
         "not found grace": "a *not found* counts however soon it was asked after the last send",
         "not found interval": "a *not found* counts however soon it follows another",

@@ -268,7 +268,8 @@ class Mpesa(Ledger):
             reply(response)
 
     def _begin(self, conversation: Conversation) -> None:
-        self.later(self.way_s(), lambda: self._end(conversation, early=False))
+        lag_s = self.far.random.random() * self.faults.lag_s if self.faults.lag_s else 0.0
+        self.later(lag_s + self.way_s(), lambda: self._end(conversation, early=False))
 
     def _end(self, conversation: Conversation, *, early: bool) -> None:
         """Pay or decline, for good; then tell, or not."""
@@ -341,7 +342,7 @@ class Mpesa(Ledger):
         found = self.conversations.get(own_id)
         unknown = found is None or found.stand in {Stand.QUEUED, Stand.EXPIRED}
         if found is not None and found.stand is Stand.ACCEPTED:
-            unknown = self.chance(self.faults.not_found_wrongly)
+            unknown = self.chance(max(self.faults.not_found_wrongly, self.faults.lag_unseen))
         if found is None or unknown:
             return Result(code=NOT_FOUND, description="The transaction does not exist.")
         status = {
