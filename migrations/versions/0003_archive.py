@@ -2,6 +2,9 @@
 
 A payout leaves the live books only whole, into the archive, and what is there stays: its ids are
 never free again. Going down puts everything back, as a forgotten id could be paid twice.
+
+And lists that take no longer the more payouts have ended: an account with few payouts, and what
+has failed, were searched for among all others.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ def _of(alias: str) -> str:
 
 
 _UP = (
+    "DROP INDEX payouts_created_idx",
+    "CREATE INDEX payouts_listed_idx ON payouts (account, created_at)",
+    "CREATE INDEX payouts_failed_idx ON payouts (created_at) WHERE state = 'failed'",
     """
     CREATE TABLE archive (
         id bigint NOT NULL,
@@ -167,6 +173,9 @@ _UP = (
     """,
 )
 _DOWN = (
+    "DROP INDEX payouts_failed_idx",
+    "DROP INDEX payouts_listed_idx",
+    "CREATE INDEX payouts_created_idx ON payouts (created_at)",
     "DROP TRIGGER payouts_never_emptied ON payouts",
     "DROP TRIGGER payouts_leave_whole ON payouts",
     "DROP FUNCTION payouts_leave_whole()",

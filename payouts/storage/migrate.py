@@ -21,6 +21,7 @@ from payouts.storage.engine import FAULTS, create_engine
 from payouts.storage.faults import translate
 
 OLDEST_SERVER: Final = 150000
+STEP_WITHIN_S: Final = 4 * 3600.0  # An index over large books takes its time.
 R = TypeVar("R")
 
 
@@ -106,7 +107,7 @@ def _with_connection(url: str, step: Callable[[Connection], R]) -> R:
     """Run a step on a connection of its own, in a thread: Alembic is synchronous."""
 
     async def run() -> R:
-        engine = create_engine(url, autocommit=False)
+        engine = create_engine(url, autocommit=False, command_timeout_s=STEP_WITHIN_S)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(step)

@@ -16,6 +16,7 @@ from payouts.ports import AuditEntry
 from payouts.storage.archive import archived_submissions
 from payouts.storage.audit import lines_about
 from payouts.storage.engine import Database
+from payouts.storage.listing import PAYING
 from payouts.storage.rows import columns, payout_of
 
 MAX_SUBMISSIONS: Final = 1000
@@ -47,16 +48,20 @@ WITH RECURSIVE up AS (
 SELECT {columns("p")} FROM down JOIN payouts p USING (payout_id) ORDER BY down.step
 """)  # noqa: S608
 # One pass over the payouts of the time asked about, for many wanted payments at once.
-_REPEATS: Final = text("""
+_REPEATS: Final = text(f"""
+WITH {PAYING}
 SELECT DISTINCT ON (w.place) w.place, p.payout_id, p.run_id, p.state, p.created_at
 FROM unnest(CAST(:msisdns AS text[]), CAST(:amounts AS bigint[]), CAST(:currencies AS text[]),
     CAST(:payout_ids AS text[])) WITH ORDINALITY
     AS w(msisdn, amount_minor, currency, payout_id, place)
-JOIN payouts p ON p.msisdn = w.msisdn AND p.amount_minor = w.amount_minor
+JOIN (
+    SELECT p.* FROM paying JOIN payouts p
+        ON p.account = paying.account AND p.created_at >= CAST(:since AS timestamptz)
+) p ON p.msisdn = w.msisdn AND p.amount_minor = w.amount_minor
     AND p.currency = w.currency AND p.payout_id <> w.payout_id
-WHERE p.created_at >= CAST(:since AS timestamptz) AND p.state <> 'failed'
+WHERE p.state <> 'failed'
 ORDER BY w.place, p.created_at DESC
-""")
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

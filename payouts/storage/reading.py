@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payouts.domain.events import Event, event_of
-from payouts.domain.payout import ENDED, Payout, State, TimelineEntry
-from payouts.domain.values import AccountName, PayoutId, RunId
+from payouts.domain.payout import Payout, TimelineEntry
+from payouts.domain.values import PayoutId, RunId
 from payouts.ports import Incident, Query
 from payouts.storage.archive import archived, standing
 from payouts.storage.engine import Database
 from payouts.storage.incidents import incident_of
+from payouts.storage.listing import MAX_LISTED, Listing, statement_of
 from payouts.storage.outbox import EVENT_COLUMNS, event_of_row
 from payouts.storage.rows import TIMELINE_COLUMNS, columns, payout_of, timeline_entry_of
 from payouts.storage.totals import (
@@ -29,8 +28,8 @@ from payouts.storage.totals import (
     run_summary_of,
 )
 
-MAX_LISTED: Final = 10_000
-_PAYOUTS: Final = f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
+__all__ = ["MAX_LISTED", "Listing", "PayoutsReader"]
+
 _TIMELINE: Final = text(f"""
 SELECT {columns("t", TIMELINE_COLUMNS)}
 FROM timeline t JOIN payouts p ON p.id = t.payout
@@ -54,27 +53,6 @@ WHERE e.payout_id = :payout_id
     AND (e.type IN ('payout.succeeded', 'payout.failed') OR e.data IS NOT NULL)
 ORDER BY e.created_at, e.event_id LIMIT :limit
 """)  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """Which payouts to list; None and empty are no limits. Newest first.
-
-    Args:
-        older_than: made before this instant.
-        newer_than: made at or after this instant.
-        held: only what is held.
-        after: the last payout of the page before.
-    """
-
-    states: Collection[State] = ()
-    run_id: RunId | None = None
-    account: AccountName | None = None
-    older_than: datetime | None = None
-    newer_than: datetime | None = None
-    limit: int = 100
-    held: bool = False
-    after: Payout | None = None
 
 
 class PayoutsReader:
@@ -133,7 +111,7 @@ class PayoutsReader:
 
     async def list_payouts(self, listing: Listing) -> list[Payout]:
         """Return one page of payouts, newest first; archived ones are not listed."""
-        statement, parameters = _listing(listing)
+        statement, parameters = statement_of(listing)
         rows = await self._database.fetch(statement, parameters)
         return [payout_of(row) for row in rows]
 
@@ -157,35 +135,3 @@ class PayoutsReader:
     async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
         async with self._database.snapshot() as connection:
             yield connection
-
-
-def _listing(listing: Listing) -> tuple[TextClause, dict[str, Any]]:
-    """Return the statement with just the conditions asked for, so that an index fits."""
-    conditions: list[str] = []
-    parameters: dict[str, Any] = {"limit": min(listing.limit, MAX_LISTED)}
-
-    def where(condition: str, name: str, value: object) -> None:
-        if value is not None:
-            conditions.append(condition)
-            parameters[name] = value
-
-    if listing.states:
-        where("p.state = ANY(CAST(:states AS text[]))", "states", sorted(listing.states))
-        if not ENDED & set(listing.states):
-            conditions.append("p.state NOT IN ('succeeded', 'failed')")
-    if listing.held:
-        conditions.append("p.held IS NOT NULL")
-    where("p.run_id = :run_id", "run_id", listing.run_id)
-    where("p.account = :account", "account", listing.account)
-    where("p.created_at < CAST(:older AS timestamptz)", "older", listing.older_than)
-    where("p.created_at >= CAST(:newer AS timestamptz)", "newer", listing.newer_than)
-    if listing.after is not None:
-        where(
-            "(p.created_at, p.payout_id) < (CAST(:after_at AS timestamptz), :after_id)",
-            "after_at",
-            listing.after.created_at,
-        )
-        parameters["after_id"] = listing.after.payout_id
-    clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = " ORDER BY p.created_at DESC, p.payout_id DESC LIMIT :limit"
-    return text(_PAYOUTS + clause + order), parameters

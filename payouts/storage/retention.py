@@ -8,7 +8,6 @@ submissions, or stays.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -25,7 +24,6 @@ from payouts.storage.rows import columns
 BATCH: Final = 2000
 YOUNGEST: Final = timedelta(days=1)
 SUBJECT: Final = "payouts"
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALLOW: Final = text("SET LOCAL payouts.retention = 'on'")
 _COMPLETION: Final = "e.type IN ('payout.succeeded', 'payout.failed')"
 
@@ -45,12 +43,11 @@ WHERE p.created_at < CAST(:before AS timestamptz) AND {_SETTLED}
     )
 GROUP BY 1
 """)  # noqa: S608
-# The oldest come first. What has stayed is passed over by the place of the page before.
+# The oldest come first: numbers are given as payouts come. What has stayed is passed over, and
+# a page that was made after the instant is the last one.
 _PAGE: Final = text("""
-SELECT p.id, p.created_at FROM payouts p
-WHERE p.created_at < CAST(:before AS timestamptz)
-    AND (p.created_at, p.id) > (CAST(:after_at AS timestamptz), CAST(:after_id AS bigint))
-ORDER BY p.created_at, p.id LIMIT :limit
+SELECT p.id, p.created_at < CAST(:before AS timestamptz) FROM payouts p
+WHERE p.id > CAST(:after AS bigint) ORDER BY p.id LIMIT :limit
 """)
 # Whoever orders a retry, keeps an incident or has an event told again locks one of these rows,
 # too: what the next statement sees of them stays so until the commit.
@@ -109,14 +106,6 @@ DELETE FROM events WHERE event_id IN (
 Sums = Mapping[str, tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """How far the pages have come."""
-
-    at: datetime
-    number: int
-
-
 class Retention:
     """Archives what ended before an instant.
 
@@ -150,9 +139,9 @@ class Retention:
         if before > order.at - YOUNGEST:
             raise StoreRefusedError("(what ended within the last day stays in the live books)")
         number = await self._begin(order, before, asked)
-        place: _Place | None = _Place(at=_BEGINNING, number=0)
-        while place is not None:
-            moved, place = await self._move(number, before, place, limit)
+        after: int | None = 0
+        while after is not None:
+            moved, after = await self._move(number, before, after, limit)
             yield moved
 
     async def forget(self, before: datetime, *, limit: int = BATCH) -> None:
@@ -173,21 +162,18 @@ class Retention:
             return await audit.write_line(connection, Action.ARCHIVE, SUBJECT, order, details)
 
     async def _move(
-        self, number: int, before: datetime, place: _Place, limit: int
-    ) -> tuple[Sums, _Place | None]:
-        """Move one page; return what moved, and the place of the next page, if there is one."""
+        self, number: int, before: datetime, after: int, limit: int
+    ) -> tuple[Sums, int | None]:
+        """Move one page; return what moved, and where the next page begins, if there is one."""
         async with self._database.transaction() as connection:
-            named = {
-                "before": before,
-                "after_at": place.at,
-                "after_id": place.number,
-                "limit": limit,
-            }
-            page = (await connection.execute(_PAGE, named)).all()
-            if not page:
+            found = await connection.execute(
+                _PAGE, {"before": before, "after": after, "limit": limit}
+            )
+            page = found.all()
+            old = [row[0] for row in page if row[1]]
+            if not old:
                 return {}, None
-            moved = await _move_page(connection, number, before, [row[0] for row in page])
-        return moved, _Place(at=page[-1][1], number=page[-1][0])
+            return await _move_page(connection, number, before, old), page[-1][0]
 
 
 async def _move_page(

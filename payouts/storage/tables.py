@@ -212,8 +212,10 @@ PAYOUTS: Final = Table(
         "created_at",
         postgresql_where=text("state NOT IN ('succeeded', 'failed')"),
     ),
-    # `payouts list` by age.
-    Index("payouts_created_idx", "created_at"),
+    # `payouts list`: what has failed.
+    Index("payouts_failed_idx", "created_at", postgresql_where=text("state = 'failed'")),
+    # `payouts list` by age, account by account; `Oversight.repeats`; a statement's window.
+    Index("payouts_listed_idx", "account", "created_at"),
 )
 
 TIMELINE: Final = Table(

@@ -97,11 +97,11 @@ async def test_it_may_be_stopped_and_says_how_far_it_came(
     del old
     move = Retention._move
 
-    async def move_once(self: Retention, *where: Any) -> tuple[Sums, Any]:
-        number, before, place, _ = where
-        if place.number:
+    async def move_once(self: Retention, *where: Any) -> tuple[Sums, int | None]:
+        number, before, after, _ = where
+        if after:
             raise StoreUnavailableError
-        return await move(self, number, before, place, 1)
+        return await move(self, number, before, after, 1)
 
     monkeypatch.setattr(Retention, "_move", move_once)
     ran = await payouts("archive", *OLD, *YES, environ=environ)

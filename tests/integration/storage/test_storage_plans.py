@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage_bed import ACCOUNT, NOW, Bed, move, own_id, seconds
 
 from payouts.domain.payout import OPEN, State
-from payouts.domain.values import RunId
+from payouts.domain.values import AccountName, RunId
 from payouts.storage import archive, completions, doubts, outbox, reading, sweeps, transitions
-from payouts.storage.reading import Listing
+from payouts.storage.listing import Listing, statement_of
 from payouts.storage.steps import arrays_of
 
 ROWS = 30_000
@@ -162,15 +162,20 @@ async def test_sweeps_find_their_rows_by_their_own_index(full: Bed) -> None:
 async def test_readers_find_their_rows_by_an_index(full: Bed) -> None:
     """What an operator asks for is not searched through the whole books."""
     wanted: list[tuple[Listing, str]] = [
-        (Listing(), "payouts_created_idx"),
-        (Listing(newer_than=datetime(2026, 11, 30, 17, tzinfo=UTC)), "payouts_created_idx"),
+        (Listing(), "payouts_listed_idx"),
+        (Listing(newer_than=datetime(2026, 11, 30, 17, tzinfo=UTC)), "payouts_listed_idx"),
+        (Listing(account=AccountName("seldom")), "payouts_listed_idx"),
+        (Listing(states={State.FAILED}), "payouts_failed_idx"),
+        (Listing(states={State.FAILED, State.IN_DOUBT}), "payouts_failed_idx"),
+        (Listing(states={State.FAILED, State.IN_DOUBT}), "payouts_open_idx"),
+        (Listing(states={State.SUCCEEDED}), "payouts_listed_idx"),
         (Listing(states=OPEN, limit=5000), "payouts_open_idx"),
         (Listing(run_id=RunId("run-3")), "payouts_run_idx"),
         (Listing(run_id=RunId("run-3"), account=ACCOUNT), "payouts_run_idx"),
     ]
     async with full.store.database.engine.connect() as connection:
         for listing, index in wanted:
-            statement, parameters = reading._listing(listing)
+            statement, parameters = statement_of(listing)
             found = await indexes_of(connection, statement, parameters)
             assert index in found, listing
             assert "seq:payouts" not in found
