@@ -60,8 +60,17 @@ def _spread_bars(axes: Axes, stacks: Figures, figure: str, title: str) -> None:
     medians = [one["median"] for one in found]
     below = [one["median"] - one["low"] for one in found]
     above = [one["high"] - one["median"] for one in found]
-    bars = axes.bar(list(stacks), medians, _WIDTH, yerr=(below, above), capsize=4, color="#1b6ca8")
-    axes.bar_label(bars, [f"{one:,.0f}" for one in medians], label_type="center", color="white")
+    axes.bar(list(stacks), medians, _WIDTH, yerr=(below, above), capsize=4, color="#1b6ca8")
+    for place, one in enumerate(medians):
+        # At the foot of the bar, where the range does not cross it.
+        axes.annotate(
+            f"{one:,.0f}",
+            (place, 0),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            color="white",
+        )
     axes.set_title(title)
 
 
