@@ -64,7 +64,6 @@ _UP = (
         retry_of text,
         PRIMARY KEY (payout_id),
         CONSTRAINT archive_originator_conversation_id_key UNIQUE (originator_conversation_id),
-        CONSTRAINT archive_order_number_fkey FOREIGN KEY (order_number) REFERENCES audit (number),
         CONSTRAINT archive_amount_positive CHECK (amount_minor > 0),
         CONSTRAINT archive_has_ended CHECK (state IN ('succeeded', 'failed')),
         CONSTRAINT archive_failed_has_reason CHECK (state <> 'failed' OR reason_code IS NOT NULL)
@@ -145,6 +144,14 @@ _UP = (
     BEGIN
         IF EXISTS (SELECT FROM moved m JOIN payouts p ON p.payout_id = m.payout_id) THEN
             RAISE EXCEPTION 'a payout is in the live books or in the archive, not in both'
+                USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
+        END IF;
+        IF EXISTS (
+            SELECT FROM moved m LEFT JOIN audit o
+                ON o.number = m.order_number AND o.action = 'archive'
+            WHERE o.number IS NULL
+        ) THEN
+            RAISE EXCEPTION 'nothing is archived without an order'
                 USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = TG_NAME;
         END IF;
         RETURN NULL;

@@ -79,8 +79,9 @@ WITH g AS (
 ), told AS (
     DELETE FROM timeline t USING gone WHERE t.payout = gone.id
 ), announced AS (
-    DELETE FROM events e USING gone WHERE e.payout_id = gone.payout_id
-        AND ({_COMPLETION} OR e.data IS NOT NULL)
+    DELETE FROM events e USING gone WHERE e.payout_id = gone.payout_id AND {_COMPLETION}
+), told_before AS (
+    DELETE FROM events e USING gone WHERE e.payout_id = gone.payout_id AND e.data IS NOT NULL
 ), kept AS (
     INSERT INTO archive (order_number, event_id, {", ".join(KEPT_COLUMNS)})
     SELECT CAST(:number AS bigint), e.event_id, {columns("gone", KEPT_COLUMNS)}

@@ -210,10 +210,10 @@ _INSERT = (
 _COPY = (
     "INSERT INTO archive (order_number, event_id, id, amount_minor, payout_id, account, currency,"
     " msisdn, command_id, metadata, originator_conversation_id, state, attempts, queries,"
-    " created_at, completed_at) VALUES (1, gen_random_uuid(), 1, {amount}, '{payout_id}',"
+    " created_at, completed_at) VALUES ({order}, gen_random_uuid(), 1, {amount}, '{payout_id}',"
     " 'default', 'KES', '254', 'x', '{{}}', 'own', '{state}', 1, 0, now(), now())"
 )
-_ADDED = {"amount": 1, "payout_id": "d", "state": "succeeded"}
+_ADDED = {"order": 1, "amount": 1, "payout_id": "d", "state": "succeeded"}
 
 
 @pytest.mark.parametrize(
@@ -230,6 +230,7 @@ _ADDED = {"amount": 1, "payout_id": "d", "state": "succeeded"}
         ("TRUNCATE archive", "archive.archive_stays", ""),
         (_COPY.format(**_ADDED), "archive.archive_kept", ""),
         (_COPY.format(**_ADDED | {"payout_id": "c"}), "archive.archive_once", "archive_kept"),
+        (_COPY.format(**_ADDED | {"order": 9}), "archive.archive_once", "archive_kept"),
         (
             _COPY.format(**_ADDED | {"state": "accepted"}),
             "archive.archive_has_ended",

@@ -6,13 +6,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from retention_bed import past_the_guards
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from storage_bed import ACCOUNT, NOW, Bed, move, own_id, seconds
 
 from payouts.domain.payout import OPEN, State
 from payouts.domain.values import AccountName, RunId
-from payouts.storage import archive, completions, doubts, outbox, reading, sweeps, transitions
+from payouts.storage import (
+    archive,
+    completions,
+    doubts,
+    outbox,
+    reading,
+    retention,
+    statements,
+    sweeps,
+    totals,
+    transitions,
+)
 from payouts.storage.listing import Listing, statement_of
 from payouts.storage.steps import arrays_of
 
@@ -188,3 +200,75 @@ async def test_readers_find_their_rows_by_an_index(full: Bed) -> None:
         ):
             found = await indexes_of(connection, statement, {"payout_id": "p7", "limit": 9})
             assert found == expected
+
+
+@pytest.fixture
+async def old(full: Bed) -> Bed:
+    """Give books that have an archive as well."""
+    await past_the_guards(
+        full,
+        "INSERT INTO audit VALUES (1, now(), 'jane', 'archive', 'payouts', 'old', '{}', '')",
+        f"""
+        INSERT INTO archive (order_number, event_id, id, amount_minor, payout_id, account, run_id,
+            currency, msisdn, command_id, metadata, originator_conversation_id, conversation_id,
+            state, attempts, queries, created_at, completed_at)
+        SELECT 1, gen_random_uuid(), n, 100, 'old-' || n, 'default', 'old-run-' || (n / 1000),
+            'KES', '254712345678', 'x', '{{}}', '600_ORG_old-' || n, 'OLD_' || n, 'succeeded', 1, 0,
+            now(), now()
+        FROM generate_series(1, {ROWS}) n
+        """,  # noqa: S608
+        "ANALYZE",
+    )
+    return full
+
+
+async def test_the_archive_is_searched_by_its_keys(old: Bed) -> None:
+    """What the live books do not know is looked up; nothing reads the archive whole."""
+    ids = [f"old-{n}" for n in range(1, 100)]
+    looked_up = {
+        "own_id": [f"600_ORG_{name}" for name in ids],
+        "conversation_id": [f"OLD_{n}" for n in range(1, 100)],
+        "ordinal": list(range(99)),
+    }
+    keyed = {"ordinal": [0], "key": ["600_ORG_old-1"]}
+    both = {"archive_originator_conversation_id_key", "payouts_originator_conversation_id_key"}
+    retried = {"archive_retry_of_key", "payouts_retry_of_key"}
+    wanted: list[tuple[TextClause, Mapping[str, Any], set[str]]] = [
+        (archive._BY_ID, {"payout_ids": ids}, {"archive_pkey"}),
+        (
+            archive._MATCH,
+            looked_up,
+            {"archive_originator_conversation_id_key", "archive_conversation_id_idx"},
+        ),
+        (archive.TELL_AGAIN, {"payout_ids": ids}, {"archive_pkey"}),
+        (statements._BY_OWN_ID, keyed, both | retried),
+    ]
+    async with old.store.database.engine.connect() as connection:
+        for statement, parameters, expected in wanted:
+            found = await indexes_of(connection, statement, parameters)
+            assert found - {"seq:audit", "audit_pkey"} == expected
+        for run in ("run-3", "old-run-3"):
+            of_run = f"SELECT count(*) FROM {totals._ALL} WHERE p.run_id = :run_id"  # noqa: S608
+            found = await indexes_of(connection, of_run, {"run_id": run})
+            assert found == {"archive_run_idx", "payouts_run_idx"}
+
+
+async def test_the_retention_reads_a_page_and_what_belongs_to_it(full: Bed) -> None:
+    """A batch costs as much as its page, however large the books are.
+
+    Proved by deleting the events by one condition with OR: they were read whole for each batch.
+    """
+    ids = list(range(1, 1000))
+    before = {"before": NOW + seconds(9)}
+    wanted: list[tuple[TextClause, Mapping[str, Any]]] = [
+        (retention._PAGE, {**before, "after": 100, "limit": 100}),
+        (retention._LOCK, {**before, "page": ids}),
+        (retention._MOVE, {**before, "roots": ids, "ids": ids, "number": 1}),
+        (retention._FORGET, {**before, "limit": 100}),
+    ]
+    async with full.store.database.engine.connect() as connection:
+        for statement, parameters in wanted:
+            found = await indexes_of(connection, statement, parameters)
+            assert not found & {"seq:payouts", "seq:events", "seq:timeline", "seq:archive"}, (
+                statement
+            )
