@@ -13,7 +13,18 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from ops.cli import accounts, benchmark, codes, database, listing, processes, runs, show, verifying
+from ops.cli import (
+    accounts,
+    benchmark,
+    codes,
+    database,
+    growing,
+    listing,
+    processes,
+    runs,
+    show,
+    verifying,
+)
 from ops.cli.dead_letters import commands as dead_letters
 from ops.cli.exits import CommandError, Exit
 from ops.cli.orders import archiving, asking, audit, commands, pausing, restored
@@ -53,7 +64,7 @@ def build_app() -> App:
     app.command(processes.worker, group=running)
     app.command(processes.callback_server, group=running)
     app.command(processes.simulator, group=running)
-    app.command(benchmark.bench, group=running)
+    app.command(_benchmarks(running))
     app.command(_database(running))
 
     app.command(sending.send, group=paying)
@@ -103,6 +114,13 @@ def _database(group: Group) -> App:
     schema.command(database.current)
     schema.command(restored.restored)
     return schema
+
+
+def _benchmarks(group: Group) -> App:
+    bench = App(name="bench", group=group, default_parameter=_PLAIN)
+    bench.default(benchmark.bench)
+    bench.command(growing.growth)
+    return bench
 
 
 def _runs(group: Group) -> App:
