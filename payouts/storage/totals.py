@@ -5,7 +5,7 @@ Every function reads within one snapshot, so that its figures belong together.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -132,6 +132,15 @@ _FACTS: Final = (
     " completed_at, originator_conversation_id, transaction_id"
 )
 _ALL: Final = f"(SELECT {_FACTS} FROM payouts UNION ALL SELECT {_FACTS} FROM archive) p"  # noqa: S608
+_RUN: Final = text(f"""
+SELECT state, currency, reason_class, reason_code, count(*) AS number,
+    sum(amount_minor)::bigint AS minor, min(created_at) AS first_created_at,
+    max(created_at) AS last_created_at, max(completed_at) AS last_completed_at,
+    count(*) FILTER (WHERE completed_at
+        > clock_timestamp() - make_interval(secs => :over_s)) AS ended_lately,
+    extract(epoch FROM clock_timestamp() - min(created_at))::double precision AS age_s
+FROM {_ALL} WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 5 DESC, 3, 4
+""")  # noqa: S608
 _ARCHIVED: Final = "archive p"
 _MOVED: Final = """(
     SELECT state, currency, payouts AS many, amount_minor FROM archive_sums
@@ -144,50 +153,51 @@ def _of(run_id: RunId | None) -> tuple[str, dict[str, Any]]:
 
 
 async def run_summary_of(connection: AsyncConnection, run_id: RunId) -> RunSummary | None:
-    """Return how a run stands; None if no payout belongs to it."""
-    named = {"run_id": run_id}
-    times = (
-        await connection.execute(
-            text(f"""
-                SELECT min(created_at), max(created_at), max(completed_at),
-                    count(*) FILTER (WHERE completed_at
-                        > clock_timestamp() - make_interval(secs => :over_s)),
-                    extract(epoch FROM clock_timestamp() - min(created_at))::double precision
-                FROM {_ALL} WHERE run_id = :run_id
-            """),  # noqa: S608 - made of the constants above.
-            {**named, "over_s": _RATE_OVER_S},
-        )
-    ).one()
-    first, last, completed, ended, age_s = times
-    if first is None:
+    """Return how a run stands, in one pass over it; None if no payout belongs to it."""
+    found = await connection.execute(_RUN, {"run_id": run_id, "over_s": _RATE_OVER_S})
+    rows = found.all()
+    if not rows:
         return None
-    reasons = await connection.execute(
-        text(f"""
-            SELECT state, currency, reason_class, reason_code, count(*),
-                sum(amount_minor)::bigint
-            FROM {_ALL} WHERE run_id = :run_id GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 5 DESC, 3, 4
-        """),  # noqa: S608
-        named,
+    reasons = tuple(
+        ReasonTotal(
+            state=State(row.state),
+            currency=row.currency,
+            klass=row.reason_class,
+            code=row.reason_code,
+            count=row.number,
+            amount_minor=row.minor,
+        )
+        for row in rows
     )
+    age_s = max(row.age_s for row in rows)
     return RunSummary(
         run_id=run_id,
-        states=await _states(connection, run_id),
-        reasons=tuple(
-            ReasonTotal(
-                state=State(state),
-                currency=currency,
-                klass=klass,
-                code=code,
-                count=count,
-                amount_minor=minor,
-            )
-            for state, currency, klass, code, count, minor in reasons
+        states=_by_state(reasons),
+        reasons=reasons,
+        first_created_at=min(row.first_created_at for row in rows),
+        last_created_at=max(row.last_created_at for row in rows),
+        last_completed_at=max(
+            (row.last_completed_at for row in rows if row.last_completed_at is not None),
+            default=None,
         ),
-        first_created_at=first,
-        last_created_at=last,
-        last_completed_at=completed,
-        ended_per_s=ended / max(1.0, min(_RATE_OVER_S, age_s)),
+        ended_per_s=sum(row.ended_lately for row in rows) / max(1.0, min(_RATE_OVER_S, age_s)),
     )
+
+
+def _by_state(reasons: Sequence[ReasonTotal]) -> tuple[StateTotal, ...]:
+    sums: dict[tuple[State, str], tuple[int, int]] = {}
+    for one in reasons:
+        count, minor = sums.get((one.state, one.currency), (0, 0))
+        sums[one.state, one.currency] = (count + one.count, minor + one.amount_minor)
+    return _in_order(
+        StateTotal(state=state, currency=currency, count=count, amount_minor=minor)
+        for (state, currency), (count, minor) in sums.items()
+    )
+
+
+def _in_order(totals: Iterable[StateTotal]) -> tuple[StateTotal, ...]:
+    order = list(State)
+    return tuple(sorted(totals, key=lambda one: (order.index(one.state), one.currency)))
 
 
 async def books_of(connection: AsyncConnection, run_id: RunId | None) -> BookTotals:
@@ -247,12 +257,10 @@ async def _states(
         ),
         named,
     )
-    order = list(State)
-    totals = [
+    return _in_order(
         StateTotal(state=State(state), currency=currency, count=count, amount_minor=minor)
         for state, currency, count, minor in rows
-    ]
-    return tuple(sorted(totals, key=lambda one: (order.index(one.state), one.currency)))
+    )
 
 
 _COMPLETION: Final = "e.type IN ('payout.succeeded', 'payout.failed')"
