@@ -127,6 +127,11 @@ def validate(fields: Mapping[str, object], account: AccountRules) -> Command:
     return command
 
 
+def _has_control(text: str) -> bool:
+    # No control character is printable, and most texts are: that is seen without searching.
+    return not text.isprintable() and _CONTROL.search(text) is not None
+
+
 def _run_id(value: str | None) -> RunId | None:
     return None if value is None else RunId(value)
 
@@ -214,7 +219,7 @@ class _Reading:
             return None
         if len(value) > MAX_TEXT:
             self.problems.append(f"{name}: must have at most {MAX_TEXT} characters")
-        elif _CONTROL.search(value):
+        elif _has_control(value):
             self.problems.append(f"{name}: must not contain control characters")
         return value
 
@@ -239,20 +244,20 @@ class _Reading:
         ):
             self.problems.append("metadata: must be a flat JSON object of strings")
             return {}
-        size = 2 + sum(
-            len(k.encode(errors="replace")) + len(v.encode(errors="replace")) + 6
-            for k, v in value.items()
-        )
+        size, odd = 2, False
+        for key, text in value.items():
+            size += len(key.encode(errors="replace")) + len(text.encode(errors="replace")) + 6
+            odd = odd or _has_control(key) or _has_control(text)
         if size > MAX_METADATA_BYTES:
             self.problems.append(f"metadata: must take at most {MAX_METADATA_BYTES} bytes")
-        if any(_CONTROL.search(key) or _CONTROL.search(text) for key, text in value.items()):
+        if odd:
             self.problems.append("metadata: must not contain control characters")
         return value
 
     def refuse_unknown(self) -> None:
-        unknown = sorted(name for name in self.fields if name not in FIELDS)
-        if not unknown:
+        if self.fields.keys() <= FIELDS:
             return
+        unknown = sorted(name for name in self.fields if name not in FIELDS)
         # A name may be content that slipped into the wrong place: only what looks like a field's
         # is repeated.
         named = [name for name in unknown if _FIELD_NAME.fullmatch(name)][:MAX_NAMED]
