@@ -115,6 +115,7 @@ async def test_after_a_kill_no_more_than_the_window_comes_twice(
     ended, _ = await interrupted(file, sending, signal.SIGKILL)
     assert ended == -signal.SIGKILL
     rows = noted(sending)[-1]
+    assert 0 < rows < ROWS
     assert rows <= await left_in_queue(sending["PAYOUTS_AMQP_URL"]) <= rows + WINDOW
     again = await payouts("send", str(file), "--yes", "--json", environ=sending)
     assert again.status == 0
