@@ -1,0 +1,1 @@
+"""How fast `payouts send` is, and what becomes of a file whose sending is interrupted."""
