@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from retention_bed import archive, ended
 from storage_bed import ACCOUNT, NOW, RECEIVER, Bed, move, own_id, payout, seconds
 
-from payouts.domain.answers import Result
+from payouts.domain.answers import QueueTimeout, Result
 from payouts.domain.decisions import Policies
 from payouts.domain.events import Event
 from payouts.domain.payout import HELD_CONTRADICTED, HELD_RETURNED, State
 from payouts.domain.signals import SIGNALS, Signal
 from payouts.domain.values import ConversationId, PayoutId, TransactionId
-from payouts.ports import Order
+from payouts.ports import Intent, Order
 from payouts.services.completion import Completions
 from payouts.services.patience import Patience
 from payouts.services.relay import Relay
@@ -218,3 +219,59 @@ async def test_an_amount_that_was_unreadable_stays_so(bed: Bed, services: Servic
     await bed.intend(payout("a"))
     await services.upkeep.apply_returned()
     assert (await bed.standing("a")).state is State.IN_DOUBT
+
+
+async def test_a_result_long_after_is_compared_with_the_archive(
+    bed: Bed, services: Services
+) -> None:
+    """What agrees changes nothing; what contradicts is an incident of this payout, not unmatched.
+
+    Proved by leaving the archive out of `_match`: both were kept as of an unknown payout.
+    """
+    await ended(bed, "a")
+    assert await archive(bed) == 1
+
+    await services.completions.take_result(result())
+    assert await bed.count("incidents") == 0
+    assert services.signals.names() == [Signal.RESULT_REPEATED]
+
+    await services.completions.take_result(result("2040"))
+    await services.completions.take_result(result(transaction_id=TransactionId("SKUother")))
+    await services.completions.take_result(result(receiver="254700000000"))
+    kinds = await bed.fetch("SELECT kind, payout_id FROM incidents")
+    assert [tuple(row) for row in kinds] == [("contradiction", "a")] * 3
+    assert (await bed.standing("a")).state is State.SUCCEEDED
+
+
+async def test_what_else_comes_long_after_finds_the_archive_too(
+    bed: Bed, services: Services
+) -> None:
+    """A queue time-out and an intermediate Result are of a payout that has ended: nothing more."""
+    await ended(bed, "a")
+    assert await archive(bed) == 1
+
+    await services.completions.take_queue_timeout(
+        QueueTimeout(originator_conversation_id=own_id("a"))
+    )
+    await services.completions.take_result(replace(result("43"), intermediate=True))
+
+    assert await bed.count("incidents") == 0
+    assert await bed.count("timeline") == 0
+
+
+async def test_the_relay_tells_the_event_of_an_archived_payout_again(
+    bed: Bed, services: Services
+) -> None:
+    """Its command came again, and whoever took it died before it could publish the event."""
+    told = (await bed.succeeded("a")).event
+    assert told is not None
+    await bed.store.mark_published(told.event_id)
+    assert await archive(bed) == 1
+    bed.clock.instant += seconds(60)
+    await bed.store.record_intent(Intent(payout=payout("a"), actor="worker 2"))
+
+    assert await services.relay.sweep() == 1
+    await services.relay.drain()
+
+    assert services.downstream.taken == [told]
+    assert await services.relay.sweep() == 0
