@@ -144,19 +144,23 @@ def decide_answer(
     """Return what the answer to a submission means for the payout.
 
     Only a code that the table calls conclusive fails a payout (design.md §2, 3), and a refusal
-    proves nothing about an earlier send that is still in doubt: a payout sent again by policy
-    stays in doubt.
+    proves nothing about an earlier send that was left open: the payout stays in doubt. That the
+    gateway did not find the earlier send lets its id be sent again; it proves no failure.
     """
     until = at + timedelta(
         seconds=growing_s(policies.retry_first_s, policies.retry_cap_s, payout.attempts - 1, jitter)
     )
     decision = _decide_send(answer, at=at, until=until, policies=policies)
-    resends = policies.ambiguous is Ambiguous.RESEND
-    if resends and payout.state is State.SUBMITTING and payout.doubt_since is not None:
-        if isinstance(decision, Wait | Fail):
-            return Doubt(next_action_at=until, reason=decision.reason)
-        if isinstance(decision, Doubt):  # Each further send is later than the one before.
-            return replace(decision, next_action_at=until)
+    if payout.state is not State.SUBMITTING or payout.doubt_since is None:
+        return decision
+    if policies.ambiguous is not Ambiguous.RESEND:
+        if isinstance(decision, Fail):
+            return Doubt(next_action_at=first_query_at(at, policies), reason=decision.reason)
+        return decision
+    if isinstance(decision, Wait | Fail):
+        return Doubt(next_action_at=until, reason=decision.reason)
+    if isinstance(decision, Doubt):  # Each further send is later than the one before.
+        return replace(decision, next_action_at=until)
     return decision
 
 

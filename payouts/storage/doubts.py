@@ -120,7 +120,9 @@ _RESEND_STEP: Final = picked_step(
 _RESEND: Final = f"""m AS (
     SELECT p.id, {_RESEND_STEP} FROM payouts p WHERE p.payout_id = :payout_id
 )"""  # noqa: S608
+# Sent once more, what was refused for good is refused again: what is open are earlier sends.
 _PROVEN: Final = f"""NOT p.queued AND p.not_found_count >= 2
+    AND coalesce(p.reason_class, '') <> 'refused-final'
     AND p.first_not_found_at >= {_GRACE}
     AND p.last_not_found_at >= {seconds_since("p.first_not_found_at", "interval_s")}"""
 # Asked of the row as it stands: what the sweep has read may be older than the last answer, which

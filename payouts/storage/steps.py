@@ -71,7 +71,8 @@ _ENTER: Final = """
             ELSE p.last_sent_at END,
         doubt_since = CASE m.to_state
             WHEN 'in_doubt' THEN coalesce(p.doubt_since, m.at)
-            WHEN 'waiting' THEN NULL
+            -- What a refusal of a later send leaves open stays open while that send is repeated.
+            WHEN 'waiting' THEN CASE WHEN p.state = 'submitting' THEN p.doubt_since END
             ELSE p.doubt_since END,
         not_found_count = CASE WHEN m.to_state IN ('succeeded', 'failed')
             THEN p.not_found_count ELSE 0 END,

@@ -183,6 +183,16 @@ MUTATIONS: Final = (
     _service("ambiguous code is doubt", "code 17 is taken for a failure"),
     _service("unknown outcome is doubt", "a time-out or a lost connection fails a payout"),
     _service("unknown outcome is not sent again", "a time-out is sent again without asking"),
+    _service(
+        "later refusal is doubt",
+        "a refusal of a later send fails a payout whose first send was left open",
+        kinds=("gateway-lags", "gateway-refuses"),
+    ),
+    _sql(
+        "doubt outlasts waiting",
+        "a passing refusal of a later send forgets that an earlier one was left open",
+        kinds=("gateway-lags", "gateway-refuses"),
+    ),
     _service("overdue is doubt", "an overdue Result fails its payout"),
     _sql(
         "first end wins",

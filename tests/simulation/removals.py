@@ -186,6 +186,15 @@ def _unknown_fails() -> Any:
     return _patched(patch.object(decisions, "_decide_send", decided))
 
 
+def _refusal_of_a_later_send_fails() -> Any:
+    decide = decisions.decide_answer
+
+    def decided(payout: Payout, *args: Any, **named: Any) -> Any:
+        return decide(replace(payout, doubt_since=None), *args, **named)
+
+    return _patched(patch.object(submission, "decide_answer", decided))
+
+
 def _unknown_waits() -> Any:
     decide = decisions._decide_send
 
@@ -327,6 +336,7 @@ REMOVALS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "ambiguous code is doubt": lambda: _code_fails("17"),
         "unknown outcome is doubt": _unknown_fails,
         "unknown outcome is not sent again": _unknown_waits,
+        "later refusal is doubt": _refusal_of_a_later_send_fails,
         "overdue is doubt": _overdue_fails,
         "no answer is no proof": _unanswered_is_not_found,
         "under way is known": _under_way_is_not_found,

@@ -128,6 +128,8 @@ def scenario_of(seed: int, size: Size) -> Scenario:
         progress=draw.random() < 0.2,
         spacing_s=draw.uniform(0.1, 1.0) if "pace" in kinds else 0.0,
     )
+    if scenario.spacing_s:  # Questions wait for their turns, too; a day has very many of them.
+        scenario.settings["stuck_after_s"] = 300.0
     _store(scenario)
     _broker(scenario)
     _gateway(scenario)
@@ -206,7 +208,7 @@ def _gateway(scenario: Scenario) -> None:
         rates.slow_s = stream(scenario.seed, "kind gateway-slow rates").choice([1.5, 4.0])
     if "gateway-lags" in kinds:
         rates.lag_s = stream(scenario.seed, "kind gateway-lags rates").uniform(20.0, 60.0)
-        rates.lag_unseen = 0.5
+        rates.lag_unseen = 0.8
     if "gateway-refuses" in kinds:
         rates.refuse_final = refused / 2
         rates.refuse_retry = refused / 2

@@ -221,6 +221,22 @@ async def test_no_policy_sends_what_is_told_to_have_arrived(
     assert await resend(bed, by_policy=True) is None
 
 
+async def test_what_was_refused_for_good_is_not_sent_again_on_any_proof(bed: Bed) -> None:
+    """It would be refused again; what is open is an earlier send.
+
+    Proved by taking the reason out of the guard.
+    """
+    said = Reason(
+        source=ReasonSource.RESPONSE, code="25", klass="refused-final", description="Told."
+    )
+    await bed.in_doubt("a", reason=said)
+    await not_found(bed, FIRST)
+    await not_found(bed, SECOND)
+
+    assert (await bed.standing("a")).not_found_count == 2
+    assert await resend(bed) is None
+
+
 async def test_of_two_processes_one_sends_again(bed: Bed, other: Bed) -> None:
     """The claim is a compare-and-set like any other."""
     await proven(bed)

@@ -175,6 +175,22 @@ async def test_doubt_counts_from_its_first_moment_until_it_is_dispelled(bed: Bed
     assert bed.of(refused).doubt_since is None
 
 
+async def test_doubt_about_an_earlier_send_outlasts_a_passing_refusal_of_a_later_one(
+    bed: Bed,
+) -> None:
+    """That the second send was throttled tells nothing of the first.
+
+    Proved by dating no payout that waits.
+    """
+    await bed.in_doubt("a")
+    await bed.store.move(move("a", State.SUBMITTING, State.IN_DOUBT, at=NOW + seconds(2)))
+    throttled = await bed.store.move(
+        move("a", State.WAITING, State.SUBMITTING, at=NOW + seconds(3))
+    )
+
+    assert bed.of(throttled).doubt_since == NOW + seconds(1)
+
+
 async def test_the_last_send_never_moves_back(bed: Bed) -> None:
     """An answer that is written down late does not make the last send look earlier."""
     await bed.in_doubt("a", at=NOW + seconds(100))

@@ -258,6 +258,8 @@ def _proven(st: Statement, payout: Payout, grace_s: float, interval_s: float) ->
     sent = payout.last_sent_at
     if first is None or last is None or sent is None:
         return False
+    if payout.reason is not None and payout.reason.klass == "refused-final":
+        return False
     return (
         (not payout.queued or "resend queued" in without)
         and (payout.not_found_count >= PROVEN or "resend proof count" in without)

@@ -65,7 +65,9 @@ def entered(payout: Payout, step: Step, without: AbstractSet[str]) -> Payout:
     if to is State.IN_DOUBT:
         if payout.doubt_since is None:
             changes["doubt_since"] = step.at
-    elif to is State.WAITING:
+    elif to is State.WAITING and (
+        payout.state is not State.SUBMITTING or "doubt outlasts waiting" in without
+    ):
         changes["doubt_since"] = None
     if to in ENDED:
         changes["completed_at"] = step.at

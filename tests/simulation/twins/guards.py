@@ -25,6 +25,7 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "move sources": "a move looks at its attempt only, not at the state",
         "move attempt": "a move looks at the state only, not at its attempt",
         "move heard": "a move that was committed unheard is not recognised when it is repeated",
+        "doubt outlasts waiting": "a passing refusal of a later send forgets that one was open",
         "completion sources": "a Result is applied in whatever state the payout is",
         "completion amount": "a Result is applied though its amount or receiver differ",
         "ended stays": "trigger payouts_ended_stays",

@@ -115,6 +115,22 @@ def test_duplicate_internal_error_and_unknown_codes_are_doubt(code: str) -> None
     assert isinstance(decide(Response(code=code)), Doubt)
 
 
+@pytest.mark.parametrize("policy", list(Ambiguous))
+def test_a_refusal_of_a_later_send_fails_nobody(policy: Ambiguous) -> None:
+    """An earlier send that was left open may still be paid: what was not found proves no failure.
+
+    Proved by failing it: seed 201313 of the simulation saw it paid after that.
+    """
+    again = replace(PAYOUT, attempts=2, doubt_since=NOW - timedelta(minutes=5))
+    policies = Policies(ambiguous=policy)
+    decision = decide_answer(
+        again, Response(code="100000005"), at=NOW, policies=policies, jitter=lambda: 0.5
+    )
+    assert isinstance(decision, Doubt)
+    assert decision.reason.klass == CodeClass.REFUSED_FINAL
+    assert isinstance(decide(Response(code="100000005"), policies), Fail)
+
+
 def test_configuration_refusals_wait() -> None:
     """Wrong credentials are not the payout's fault; it waits until they are mended."""
     decision = decide(Response(code="100000007"))
