@@ -188,10 +188,12 @@ MUTATIONS: Final = (
         "a refusal of a later send fails a payout whose first send was left open",
         kinds=("gateway-lags", "gateway-refuses"),
     ),
-    _sql(
-        "doubt outlasts waiting",
-        "a passing refusal of a later send forgets that an earlier one was left open",
+    Mutation(
+        guard="doubt outlasts waiting",
+        without="a passing refusal of a later send forgets that an earlier one was left open",
+        sql=("doubt outlasts waiting",),
         kinds=("gateway-lags", "gateway-refuses"),
+        payouts=60,
     ),
     _service("overdue is doubt", "an overdue Result fails its payout"),
     _sql(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("jane", "omar")
 TRIES: Final = 50
-ASK_FIRST_S: Final = 120.0  # Longer than upstream needs to publish everything anew.
+ASK_FIRST_S: Final = 6.0  # For each payout: longer than it takes to take everything anew.
 
 T = TypeVar("T")
 
@@ -125,7 +125,8 @@ class Operator:
     async def tell_restored(self) -> None:
         """Say that the database was restored, before anything is started."""
         order = self._order("the disk broke")
-        await self._surely(lambda: self._at_desk.restored(order, ask_first_s=ASK_FIRST_S))
+        ask_first_s = ASK_FIRST_S * self._world.scenario.size.payouts
+        await self._surely(lambda: self._at_desk.restored(order, ask_first_s=ask_first_s))
 
     async def resume_accounts(self) -> None:
         """Resume all accounts that are paused, whatever paused them."""
