@@ -14,10 +14,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from rehearsal_bed import DEADLINE_S, ROWS, Rehearsal
 
 from ops.local.processes import free_ports
 from tests.architecture.manifests import Installation, rendered
-from tests.integration.test_compose_rehearsal import DEADLINE_S, ROWS, Rehearsal
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 

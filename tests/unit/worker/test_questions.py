@@ -66,7 +66,7 @@ class _Store:
     async def keep_doubts(self, payout_ids: list[PayoutId], *, until: datetime) -> set[PayoutId]:
         assert until > NOW
         self.kept.append(sorted(payout_ids))
-        return set(payout_ids) - self.settled  # type: ignore[arg-type]
+        return set(payout_ids) - self.settled
 
     def doubt(self, *doubts: Payout) -> None:
         """Have these doubts once more."""
