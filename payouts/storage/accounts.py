@@ -11,6 +11,7 @@ from sqlalchemy import text
 from payouts.domain.values import AccountName
 from payouts.ports import AccountStatus, Exposure
 from payouts.storage.parts import Part
+from payouts.storage.rows import is_open
 
 _STATUS: Final = """a.name, a.paused, a.paused_reason, a.refusals, a.pace,
     a.utility_balance_minor, a.balance_at, (SELECT count(*) FROM workers w
@@ -76,14 +77,14 @@ WHERE a.balance_at IS NULL OR a.balance_at < excluded.balance_at
 RETURNING name
 """)
 # The open index's own condition is said again, so that the planner sees that it fits.
-_EXPOSURES: Final = text("""
+_EXPOSURES: Final = text(f"""
 SELECT a.name, a.utility_balance_minor, (
     SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM payouts p
     WHERE p.account = a.name AND p.state IN ('submitting', 'accepted', 'in_doubt')
-        AND p.state NOT IN ('succeeded', 'failed')
+        AND {is_open("p")}
 )
 FROM accounts a WHERE a.name = ANY(CAST(:names AS text[])) ORDER BY a.name
-""")
+""")  # noqa: S608
 
 
 class Accounts(Part):

@@ -9,12 +9,13 @@ from typing import Final
 from sqlalchemy import text
 
 from payouts.storage.parts import Part
+from payouts.storage.rows import is_open
 
-_OPEN: Final = text("""
+_OPEN: Final = text(f"""
 SELECT account, state, count(*), sum(amount_minor)::bigint,
     coalesce(extract(epoch FROM now() - min(doubt_since)), 0)::double precision
-FROM payouts WHERE state NOT IN ('succeeded', 'failed') GROUP BY account, state
-""")
+FROM payouts p WHERE {is_open("p")} GROUP BY account, state
+""")  # noqa: S608
 _UNPUBLISHED: Final = text("SELECT count(*) FROM events WHERE published_at IS NULL")
 _INCIDENTS: Final = text("SELECT kind, count(*) FROM incidents GROUP BY kind")
 _BALANCES: Final = text(

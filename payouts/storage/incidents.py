@@ -13,7 +13,7 @@ from sqlalchemy import text
 from payouts.domain.payout import HELD_CONTRADICTED, HELD_RETURNED, Payout
 from payouts.ports import Incident, IncidentKind, Returned
 from payouts.storage.parts import Part
-from payouts.storage.rows import WIDTH, columns, payout_of
+from payouts.storage.rows import WIDTH, columns, is_open, payout_of
 from payouts.storage.steps import MAX_DESCRIPTION, storable
 
 _INCIDENTS: Final = uuid.UUID("2f0d8f0a-6f5b-5f7e-8c35-0a8d9c1b7e11")
@@ -68,7 +68,7 @@ WHERE p.held = '{HELD_RETURNED}' AND p.state = 'received' ORDER BY p.id, i.at LI
 _STUCK: Final = text(f"""
 WITH stuck AS (
     SELECT {columns("p")} FROM payouts p
-    WHERE p.state NOT IN ('succeeded', 'failed') AND p.created_at < CAST(:before AS timestamptz)
+    WHERE {is_open("p")} AND p.created_at < CAST(:before AS timestamptz)
         AND (p.held IS NOT NULL OR p.state = 'waiting'
             OR (p.state = 'in_doubt' AND p.next_action_at IS NULL)
             OR NOT EXISTS (

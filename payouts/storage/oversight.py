@@ -17,16 +17,15 @@ from payouts.storage.archive import archived_submissions
 from payouts.storage.audit import lines_about
 from payouts.storage.engine import Database
 from payouts.storage.listing import PAYING
-from payouts.storage.rows import columns, payout_of
+from payouts.storage.rows import columns, is_open, payout_of
 
 MAX_SUBMISSIONS: Final = 1000
 MAX_ORDERS: Final = 1000
 
-# The predicate is that of `payouts_open_idx`.
-_OPEN: Final = text("""
+_OPEN: Final = text(f"""
 SELECT account, currency, count(*), sum(amount_minor)::bigint, count(held)
-FROM payouts WHERE state NOT IN ('succeeded', 'failed') GROUP BY 1, 2 ORDER BY 1, 2
-""")
+FROM payouts p WHERE {is_open("p")} GROUP BY 1, 2 ORDER BY 1, 2
+""")  # noqa: S608
 _HELD: Final = text("""
 SELECT currency, count(*), sum(amount_minor)::bigint
 FROM payouts WHERE held IS NOT NULL AND run_id = :run_id GROUP BY 1 ORDER BY 1

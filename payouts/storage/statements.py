@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from payouts.domain.payout import State
 from payouts.domain.values import AccountName, PayoutId
 from payouts.storage.engine import Database
+from payouts.storage.rows import is_open
 from payouts.storage.steps import unnested
 
 _PAGE: Final = 1000
@@ -50,7 +51,7 @@ WHERE p.state = 'succeeded' AND p.created_at <= :until AND p.submitted_at <= :un
 """  # noqa: S608
 _OPEN: Final = f"""
 SELECT {_COLUMNS} FROM payouts p
-WHERE p.state NOT IN ('succeeded', 'failed') AND p.submitted_at BETWEEN :since AND :until
+WHERE {is_open("p")} AND p.submitted_at BETWEEN :since AND :until
     AND p.account = :account
 """  # noqa: S608
 _DOUBTS: Final = text(f"""

@@ -14,6 +14,7 @@ from payouts.ports import Action, AuditCheck, AuditEntry, Order
 from payouts.storage import audit
 from payouts.storage.accounts import PAUSE
 from payouts.storage.parts import Part
+from payouts.storage.rows import is_open
 
 MAX_LINES: Final = 10_000
 _BATCH: Final = 5000
@@ -44,18 +45,18 @@ UPDATE accounts SET paused = true, paused_reason = :reason,
     paused_at = coalesce(paused_at, CAST(:at AS timestamptz)),
     ask_first_until = CAST(:until AS timestamptz)
 """)
-_DOUBT_ALL: Final = text("""
+_DOUBT_ALL: Final = text(f"""
 WITH asked AS (
-    UPDATE payouts SET ask_now = true,
+    UPDATE payouts p SET ask_now = true,
         next_action_at = CASE WHEN state <> 'submitting' THEN CAST(:at AS timestamptz) END,
         not_found_count = 0, first_not_found_at = NULL, last_not_found_at = NULL
-    WHERE state NOT IN ('succeeded', 'failed')
+    WHERE {is_open("p")}
     RETURNING id
 ), dead AS (
     UPDATE workers SET dead_at = clock_timestamp() WHERE dead_at IS NULL AND retired_at IS NULL
 )
 SELECT count(*) FROM asked
-""")
+""")  # noqa: S608
 
 
 class Steering(Part):

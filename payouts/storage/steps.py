@@ -40,6 +40,9 @@ STEP_TYPES: Final[Mapping[str, str]] = {
     "event_id": "uuid",
 }
 
+# The guard judges the row that the join has found, and stands behind a comparison with `m` so that
+# it is no way to find rows: where nothing was open when the statistics were made, the planner would
+# read all that is open for each step.
 _ENTER: Final = """
 , moved AS (
     UPDATE payouts p SET
@@ -84,7 +87,7 @@ _ENTER: Final = """
         held = CASE WHEN m.to_state NOT IN ('succeeded', 'failed') THEN p.held END,
         ask_now = p.ask_now AND m.to_state = 'in_doubt'
     FROM m
-    WHERE {join} AND {guard}
+    WHERE {join} AND ({guard}) = ({key} IS NOT NULL)
     RETURNING p.id, {columns}, p.came_from, m.at AS step_at, m.actor, m.kind, m.detail,
         m.reason_source AS step_source, m.reason_code AS step_code,
         m.conversation_id AS step_conversation_id, m.transaction_id AS step_transaction_id,
@@ -132,7 +135,8 @@ def entering(steps: str, *, join: str, guard: str, progress: bool) -> TextClause
         guard: what must hold of `p` now (and of `m`).
         progress: whether entering `accepted` or `in_doubt` writes an event as well.
     """
-    body = _ENTER.format(join=join, guard=guard, columns=columns("p"))
+    key = join.rpartition(" = ")[2]
+    body = _ENTER.format(join=join, key=key, guard=guard, columns=columns("p"))
     tail = _PROGRESS if progress else ""
     return text(f"WITH {steps}{body}{tail} SELECT {columns('moved')} FROM moved")  # noqa: S608
 

@@ -206,11 +206,11 @@ PAYOUTS: Final = Table(
     Index("payouts_owner_idx", "owner", postgresql_where=text("state = 'submitting'")),
     # `payouts run show`, `payouts verify --run`, and a run's list, newest first.
     Index("payouts_run_idx", "run_id", "created_at", postgresql_where=text("run_id IS NOT NULL")),
-    # `payouts list`: what is open.
+    # `payouts list`, figures: what is open, said so that nothing else is searched for here.
     Index(
         "payouts_open_idx",
         "created_at",
-        postgresql_where=text("state NOT IN ('succeeded', 'failed')"),
+        postgresql_where=text("coalesce(completed_at, 'infinity') = 'infinity'"),
     ),
     # `payouts list`: what has failed.
     Index("payouts_failed_idx", "created_at", postgresql_where=text("state = 'failed'")),
