@@ -192,8 +192,7 @@ MUTATIONS: Final = (
         guard="doubt outlasts waiting",
         without="a passing refusal of a later send forgets that an earlier one was left open",
         sql=("doubt outlasts waiting",),
-        kinds=("gateway-lags", "gateway-refuses"),
-        payouts=60,
+        kinds=("gateway-lags", "gateway-refuses", "drain"),
     ),
     _service("overdue is doubt", "an overdue Result fails its payout"),
     _sql(

@@ -23,7 +23,7 @@ from storage_bed import (
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.events import event_id_for
 from payouts.domain.payout import State
-from payouts.domain.values import ConversationId, TransactionId, WorkerId
+from payouts.domain.values import ConversationId, PayoutId, TransactionId, WorkerId
 from payouts.ports import Move
 
 
@@ -183,7 +183,16 @@ async def test_doubt_about_an_earlier_send_outlasts_a_passing_refusal_of_a_later
     Proved by dating no payout that waits.
     """
     await bed.in_doubt("a")
-    await bed.store.move(move("a", State.SUBMITTING, State.IN_DOUBT, at=NOW + seconds(2)))
+    again = await bed.store.resend(
+        PayoutId("a"),
+        WorkerId(1),
+        now=NOW + seconds(2),
+        grace_s=0.0,
+        interval_s=0.0,
+        by_policy=True,
+        actor=ACTOR,
+    )
+    assert again is not None
     throttled = await bed.store.move(
         move("a", State.WAITING, State.SUBMITTING, at=NOW + seconds(3))
     )
