@@ -149,11 +149,12 @@ async def _adapters(
         )
     )
     await clock.look(store.database)
-    rates = {name: one.tps for name, one in settings.accounts.items()}
+    limits = {name: one.tps for name, one in settings.accounts.items()}
+    pace = await stack.enter_async_context(PostgresPace(store.database, clock, limits, telemetry))
     return Adapters(
         store=store,
-        gateway=await stack.enter_async_context(_gateway(settings, clock)),
-        pace=await stack.enter_async_context(PostgresPace(store.database, clock, rates, telemetry)),
+        gateway=await stack.enter_async_context(_gateway(settings, clock, pace)),
+        pace=pace,
         events=AmqpEventPublisher(publisher, topology),
         dead_letters=DeadLetters(publisher, topology),
         clock=clock,
@@ -161,13 +162,14 @@ async def _adapters(
     )
 
 
-def _gateway(settings: WorkerSettings, clock: Clock) -> SoapGateway:
+def _gateway(settings: WorkerSettings, clock: Clock, pace: PostgresPace) -> SoapGateway:
     return SoapGateway(
         gateway_accounts(settings),
         timeouts=timeouts_of(settings),
         tls=tls_of(settings),
         now=clock.now,
         connection_limit=settings.concurrency + SPARE_CONNECTIONS,
+        leave=pace.leave,
     )
 
 

@@ -39,5 +39,6 @@ class WorkerGauges:
         metrics.replace(Gauge.OLDEST_DOUBT_S, figures.oldest_doubt_s)
         metrics.replace(Gauge.INCIDENTS, figures.incidents)
         metrics.replace(Gauge.BALANCE_MINOR, figures.balances_minor)
+        metrics.replace(Gauge.PACE, figures.paces)
         metrics.gauge(Gauge.UNPUBLISHED, figures.unpublished)
         return 0

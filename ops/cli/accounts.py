@@ -105,7 +105,7 @@ def _row(standing: Standing, now: datetime) -> tuple[object, ...]:
         _sends(status),
         "" if not standing.open else f"{waiting}, {held} held" if held else waiting,
         status.refusals,
-        f"{status.pace:g}/s" if status.pace else "",
+        _pace(status, now),
         _balance(status, now),
         (status.paused_reason or "") if status.paused else "",
     )
@@ -117,6 +117,13 @@ def _sends(status: AccountStatus) -> Text:
     if status.cut_off_workers:
         return Text(f"cut off from {plural(status.cut_off_workers, 'worker')}", style="bold yellow")
     return Text("yes", style="green")
+
+
+def _pace(status: AccountStatus, now: datetime) -> str:
+    if status.pace is None:
+        return ""
+    when = f", lowered {relative(status.lowered_at, now)}" if status.lowered_at else ""
+    return f"{status.pace:.1f}/s{when}"
 
 
 def _balance(status: AccountStatus, now: datetime) -> str:

@@ -117,6 +117,7 @@ def account_record(status: AccountStatus) -> Record:
         "paused_reason": status.paused_reason,
         "refusals_in_a_row": status.refusals,
         "pace_tps": status.pace,
+        "pace_lowered_at": None if status.pace is None else instant(status.lowered_at),
         "utility_balance": None if balance is None else format_amount(balance),
         "balance_at": instant(status.balance_at),
         "cut_off_workers": status.cut_off_workers,

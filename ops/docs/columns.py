@@ -115,6 +115,8 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "utility_balance_minor": "the balance that a Result last told, in cents",
         "balance_at": "when",
         "ask_first_until": "until then new payouts are asked about before they are sent",
+        "slots_moved_s": "by how much turns were moved on, ever, because requests left late",
+        "pace_ceiling": "what was sent when the gateway throttled, where there is no limit",
     },
     "paused_runs": {
         "run_id": "a run of which nothing is sent",

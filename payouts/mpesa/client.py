@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -58,6 +59,8 @@ class SoapGateway:
         now: an aware UTC clock, for stamps.
         connection_limit: most connections at once; make it no smaller than the requests in
             flight, or some wait for a connection within their time.
+        leave: waits for the slot in which the next request of an account leaves; False: there
+            is none. Without it requests leave as soon as they can.
 
     Raises:
         SettingsError: a certificate cannot be used; nothing was connected yet.
@@ -71,6 +74,7 @@ class SoapGateway:
         tls: TlsOptions | None,
         now: Callable[[], datetime],
         connection_limit: int,
+        leave: Callable[[AccountName], Awaitable[bool]] | None = None,
     ) -> None:
         self._accounts = dict(accounts)
         self._requests = {name: Requests(account) for name, account in accounts.items()}
@@ -78,6 +82,7 @@ class SoapGateway:
         self._tls = client_context(tls)
         self._now = now
         self._connection_limit = connection_limit
+        self._leave = leave
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -125,7 +130,7 @@ class SoapGateway:
         """
         requests, account = self._account(payout.account)
         message = requests.payment(payout, self._now())
-        body = GatedBody(message, may_send)
+        body = self._gated(payout.account, message, may_send)
         return await self._ask(account.gateway_url, body, payout.originator_conversation_id)
 
     async def ask_core(
@@ -142,7 +147,8 @@ class SoapGateway:
         """
         requests, account = self._account(payout.account)
         message = requests.status_query(payout, query_id, self._now())
-        return await self._ask(account.gateway_url, GatedBody(message, may_send), query_id)
+        body = self._gated(payout.account, message, may_send)
+        return await self._ask(account.gateway_url, body, query_id)
 
     async def ask_broker(self, payout: Payout) -> BrokerAnswer:
         """Look the payout up in the broker's log; it moves no money.
@@ -153,7 +159,7 @@ class SoapGateway:
         requests, account = self._account(payout.account)
         if not account.query_url:
             raise SettingsError((f"account {account.name} has no query address",))
-        body = GatedBody(requests.broker_query(payout, self._now()))
+        body = self._gated(payout.account, requests.broker_query(payout, self._now()))
         read = await self._post(account.query_url, body, MAX_RECORD_BYTES)
         if not isinstance(read, bytes):
             return read
@@ -189,6 +195,12 @@ class SoapGateway:
             return self._requests[name], self._accounts[name]
         except KeyError:
             raise SettingsError((f"account {name} is not configured",)) from None
+
+    def _gated(
+        self, name: AccountName, message: bytes, may_send: Callable[[], bool] | None = None
+    ) -> GatedBody:
+        leave = self._leave
+        return GatedBody(message, may_send, leave=None if leave is None else partial(leave, name))
 
     async def _ask(self, url: str, body: GatedBody, named: OriginatorConversationId) -> Answer:
         read = await self._post(url, body, MAX_BODY_BYTES)

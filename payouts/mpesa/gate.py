@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from aiohttp.abc import AbstractStreamWriter
@@ -13,7 +13,7 @@ class Passage(StrEnum):
     """How far a request has come."""
 
     CLOSED = "closed"  # Nothing was written; nothing can have arrived.
-    FENCED = "fenced"  # The sender no longer held its lease; nothing was written.
+    FENCED = "fenced"  # The sender no longer held its lease, or got no slot; nothing was written.
     OPENED = "opened"  # Bytes may have been written; only the gateway can tell.
 
 
@@ -28,11 +28,24 @@ class GatedBody(BytesPayload):
     `Expect: 100-continue`, which we never send, would part them), so that before that write no
     byte of the request is on the connection. Between the question and the write nothing else
     runs. aiohttp 3.14: `client_reqrep.ClientRequest.send`, `http_writer.StreamWriter.write`.
+
+    Args:
+        body: the message.
+        may_send: asked in the last instant.
+        leave: waited for before that, once the connection is there: it returns at the slot in
+            which the request leaves, or says that there is none.
     """
 
-    def __init__(self, body: bytes, may_send: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        may_send: Callable[[], bool] | None = None,
+        *,
+        leave: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
         super().__init__(body, content_type="text/xml;charset=UTF-8")
         self._may_send = may_send
+        self._leave = leave
         self._abandoned = False
         self.passage = Passage.CLOSED
 
@@ -56,10 +69,11 @@ class GatedBody(BytesPayload):
         Raises:
             HeldBackError: as `write`.
         """
+        leaves = self._leave is None or await self._leave()
         transport = getattr(writer, "transport", None)
         if self._abandoned or transport is None or transport.is_closing():
             raise HeldBackError
-        if self._may_send is not None and not self._may_send():
+        if not leaves or (self._may_send is not None and not self._may_send()):
             self.passage = Passage.FENCED
             raise HeldBackError
         self.passage = Passage.OPENED

@@ -164,13 +164,18 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatus:
-    """How an account stands. `refusals` counts configuration refusals in a row."""
+    """How an account stands. `refusals` counts configuration refusals in a row.
+
+    `pace` is what throttling has lowered it to, in requests per second, as of the last request;
+    None: it was not lowered, or has risen again.
+    """
 
     name: AccountName
     paused: bool = False
     paused_reason: str | None = None
     refusals: int = 0
     pace: float | None = None
+    lowered_at: datetime | None = None
     utility_balance_minor: int | None = None
     balance_at: datetime | None = None
     cut_off_workers: int = 0  # How many living workers have their circuit open.

@@ -15,7 +15,8 @@ from payouts.storage.rows import is_open
 
 _STATUS: Final = """a.name, a.paused, a.paused_reason, a.refusals, a.pace,
     a.utility_balance_minor, a.balance_at, (SELECT count(*) FROM workers w
-        WHERE a.name = ANY(w.cut_off) AND w.dead_at IS NULL AND w.retired_at IS NULL)"""
+        WHERE a.name = ANY(w.cut_off) AND w.dead_at IS NULL AND w.retired_at IS NULL),
+    a.lowered_at"""
 
 _SELECT: Final = text(
     f"SELECT {_STATUS} FROM accounts a"  # noqa: S608
@@ -153,4 +154,5 @@ def _status_of(row: Sequence[Any]) -> AccountStatus:
         utility_balance_minor=row[5],
         balance_at=row[6],
         cut_off_workers=row[7],
+        lowered_at=row[8],
     )

@@ -21,6 +21,7 @@ _INCIDENTS: Final = text("SELECT kind, count(*) FROM incidents GROUP BY kind")
 _BALANCES: Final = text(
     "SELECT name, utility_balance_minor FROM accounts WHERE utility_balance_minor IS NOT NULL"
 )
+_PACES: Final = text("SELECT name, pace FROM accounts WHERE pace IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Figures:
     unpublished: int
     incidents: Mapping[tuple[str, ...], float]
     balances_minor: Mapping[tuple[str, ...], float]
+    paces: Mapping[tuple[str, ...], float]
 
 
 class Measuring(Part):
@@ -44,6 +46,7 @@ class Measuring(Part):
         unpublished = await self._database.fetch(_UNPUBLISHED, {})
         incidents = await self._database.fetch(_INCIDENTS, {})
         balances = await self._database.fetch(_BALANCES, {})
+        paces = await self._database.fetch(_PACES, {})
         return Figures(
             open_count={(row[0], row[1]): float(row[2]) for row in rows},
             open_minor={(row[0], row[1]): float(row[3]) for row in rows},
@@ -51,4 +54,5 @@ class Measuring(Part):
             unpublished=int(unpublished[0][0]),
             incidents={(row[0],): float(row[1]) for row in incidents},
             balances_minor={(row[0],): float(row[1]) for row in balances},
+            paces={(row[0],): float(row[1]) for row in paces},
         )

@@ -354,8 +354,11 @@ ACCOUNTS: Final = Table(
     Column("utility_balance_minor", BigInteger),
     Column("balance_at", _INSTANT),
     Column("ask_first_until", _INSTANT),
+    Column("slots_moved_s", Double, nullable=False, server_default=text("0")),
+    Column("pace_ceiling", Double),
     CheckConstraint("refusals >= 0", name="accounts_refusals_counted"),
     CheckConstraint("pace > 0", name="accounts_pace_positive"),
+    CheckConstraint("pace_ceiling > 0", name="accounts_ceiling_positive"),
     CheckConstraint("paused = (paused_at IS NOT NULL)", name="accounts_pause_is_dated"),
 )
 

@@ -45,7 +45,9 @@ GAUGES: Final[Mapping[Gauge, GaugeFacts]] = MappingProxyType(
         Gauge.INCIDENTS: GaugeFacts("Incidents that nobody has closed.", ("kind",)),
         Gauge.PAUSED: GaugeFacts("1 while an account is paused.", ("account",)),
         Gauge.CIRCUIT_OPEN: GaugeFacts("1 while an account's circuit is open.", ("account",)),
-        Gauge.PACE: GaugeFacts("Requests per second that an account is slowed to.", ("account",)),
+        Gauge.PACE: GaugeFacts(
+            "Requests per second that throttling has left an account.", ("account",)
+        ),
         Gauge.BALANCE_MINOR: GaugeFacts("The paying account's last known balance.", ("account",)),
         Gauge.CONNECTED: GaugeFacts("1 while `rabbitmq`, `database` is connected.", ("what",)),
     }

@@ -174,7 +174,6 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     _set(S.CIRCUIT_CLOSED, Gauge.CIRCUIT_OPEN, constant=0.0),
     _count(S.PACE_LOWERED, "payouts_pace_lowerings", "Times the gateway throttled.", "account"),
-    _set(S.PACE_LOWERED, Gauge.PACE, value="pace"),
     _count(S.STORE_AWAY, "payouts_store_away", "Writes that found no database.", "doing"),
     _time(S.STORE_BACK, "payouts_store_away_seconds", "How long writes had to wait.", "doing"),
     _count(S.LEASE_LOST, "payouts_leases_lost", "Times this worker was declared dead."),

@@ -128,6 +128,7 @@ async def client(
     timeouts: Timeouts = QUICK,
     tls: TlsOptions | None = None,
     connection_limit: int = 10,
+    leave: Callable[[AccountName], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[SoapGateway]:
     """Gives a client of one account whose payments and queries go to `url`."""
     accounts = {AccountName("default"): account(gateway_url=url, query_url=url)}
@@ -137,6 +138,7 @@ async def client(
         tls=tls,
         now=lambda: NOW,
         connection_limit=connection_limit,
+        leave=leave,
     )
     async with gateway:
         yield gateway

@@ -57,6 +57,23 @@ async def test_a_restored_database_sends_nothing_and_asks_about_all(
     assert shown["ask_now"] is True
 
 
+async def test_accounts_tell_to_what_throttling_has_slowed_them(environ: dict[str, str]) -> None:
+    """The learned pace, and when it was last lowered; nothing where it was not."""
+    fresh = (await payouts("accounts", "--json", environ=environ)).json
+    assert [(one["pace_tps"], one["pace_lowered_at"]) for one in fresh] == [(None, None)]
+    async with connected(environ) as connection:
+        await connection.execute(
+            "UPDATE accounts SET pace = 34.3, lowered_at = now() - interval '5 seconds'"
+        )
+
+    ran = await payouts("accounts", environ=environ)
+    (record,) = (await payouts("accounts", "--json", environ=environ)).json
+
+    assert "34.3/s, lowered 5 s ago" in ran.out or "34.3/s, lowered 6 s ago" in ran.out
+    assert record["pace_tps"] == 34.3
+    assert record["pace_lowered_at"]
+
+
 async def test_accounts_tell_what_is_open_also_where_nobody_serves_them(
     worker: Worker, environ: dict[str, str]
 ) -> None:

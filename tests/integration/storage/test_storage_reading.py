@@ -166,6 +166,7 @@ async def test_the_gauges_show_what_is_open_and_waits(bed: Bed) -> None:
     await bed.in_doubt("c")
     await bed.store.record_balance(ACCOUNT, minor=700, at=NOW)
     await bed.store.record_incident(Incident(kind=IncidentKind.STUCK, at=NOW))
+    await bed.fetch("INSERT INTO accounts (name, pace) VALUES ('slowed', 12.5)")
 
     figures = await bed.store.figures()
 
@@ -174,6 +175,7 @@ async def test_the_gauges_show_what_is_open_and_waits(bed: Bed) -> None:
     assert set(figures.oldest_doubt_s) == {("default",)}
     assert (figures.unpublished, figures.incidents) == (1, {("stuck",): 1})
     assert figures.balances_minor == {("default",): 700}
+    assert figures.paces == {("slowed",): 12.5}
 
 
 async def test_the_books_balance_in_count_and_money(bed: Bed, reader: PayoutsReader) -> None:

@@ -1,0 +1,244 @@
+"""Slots are laid out so that no second holds too many requests, however late some are."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from payouts.domain.values import AccountName
+from payouts.storage.slots import LATEST_S, OVER, Difference, Lane, Slot, Spacing
+
+ACCOUNT = AccountName("default")
+LIMITS = st.one_of(st.integers(1, 3000), st.floats(0.5, 3000.0))
+
+
+def busiest(instants: list[float]) -> int:
+    """Give the most instants in any one second."""
+    seen: deque[float] = deque()
+    most = 0
+    for at in sorted(instants):
+        seen.append(at)
+        while at - seen[0] >= 1.0:
+            seen.popleft()
+        most = max(most, len(seen))
+    return most
+
+
+def allowed(limit: float) -> int:
+    """Give how many requests a second may hold; of a fraction, the next whole one."""
+    return max(int(limit * (1 + OVER) + 1e-9), int(-(-limit // 1)))
+
+
+@given(
+    limit=LIMITS, late=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=9)
+)
+def test_requests_within_the_room_never_crowd_a_second(
+    limit: float, late: list[tuple[float, float]]
+) -> None:
+    """As late as they may leave, and as much later as the network may bring them.
+
+    Proved by slots at the limit itself.
+    """
+    layout = Spacing(limit)
+    arrived = [
+        number / layout.rate + layout.late_s * own + layout.late_s * network
+        for number in range(min(int(limit * 3) + 3, 4000))
+        for own, network in [late[number % len(late)]]
+    ]
+
+    assert busiest(arrived) <= allowed(limit)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 20, 50, 100, 500, 2000])
+def test_nearly_all_of_a_limit_is_given_out(limit: int) -> None:
+    """What is kept back is the room for lateness: 2 % of a small limit, 1 % of another."""
+    layout = Spacing(limit)
+
+    assert 0.98 * limit - 0.01 <= layout.rate <= 0.99 * limit
+    assert layout.late_s >= 0.010
+
+
+def test_slots_are_laid_out_wider_for_a_while_where_requests_were_later() -> None:
+    """More room for lateness, at the price of some rate, and never without bounds."""
+    layout = Spacing(100)
+    rate, late_s = layout.rate, layout.late_s
+
+    layout.widen(0.1, 1000.0)
+    wider = layout.rate
+    assert layout.late_s == pytest.approx(late_s + 0.02)
+    assert 0.97 * rate < wider < rate
+
+    layout.widen(0.0, 1060.0)
+    assert layout.rate == pytest.approx(rate)
+
+    for _ in range(100):
+        layout.widen(1.0, 1060.0)
+    assert layout.rate > 0.94 * rate
+
+
+class Row:
+    """The row of an account as far as slots are reserved from it and moved on."""
+
+    def __init__(self) -> None:
+        self.next_at = 0.0
+        self.moved_s = 0.0
+
+    def reserve(self, slots: int, rate: float, due_s: float) -> float:
+        """Reserve slots; give the end of the last."""
+        step = min(max(due_s - self.moved_s, 0.0), LATEST_S)
+        self.moved_s += step
+        self.next_at += step + slots / rate
+        return self.next_at
+
+
+@given(
+    limit=st.sampled_from([20, 50, 100, 333, 500]),
+    stalls=st.lists(st.tuples(st.floats(0.01, 2.0), st.floats(0, LATEST_S)), max_size=4),
+    way=st.lists(st.floats(0, 1), min_size=1, max_size=7),
+)
+async def test_what_leaves_late_moves_later_slots_on(
+    limit: int, stalls: list[tuple[float, float]], way: list[float]
+) -> None:
+    """However long processes stand still, until slots are lost, no second holds too many.
+
+    Proved by moving nothing on, and by moving on by half of what is due.
+    """
+    lane, row = Lane(ACCOUNT, limit), Row()
+    assert lane.spacing is not None
+    network_s = lane.spacing.late_s
+    left: list[tuple[float, Slot]] = []
+    told = 0
+    for _ in range(100):
+        reserved_at = row.next_at - 0.15
+        # What has left by now is known, and is due before anything else is reserved.
+        for at, slot in sorted(left[told:], key=lambda one: one[0]):
+            if at <= reserved_at:
+                lane.left(slot, at)
+        waiting = [one for one in left[told:] if one[0] > reserved_at]
+        left[told:] = [one for one in left[told:] if one[0] <= reserved_at]
+        told = len(left)
+        left += waiting
+        slots, rate, due_s = max(1, int(lane.rate * 0.05)), lane.spacing.rate, lane.due_s
+        end = row.reserve(slots, rate, due_s)
+        lane.moved(row.moved_s, reserved_at, due_s=due_s)
+        for number in range(slots, 0, -1):
+            slot = lane.slot(end - number / rate)
+            left.append((_end_of_stall(slot.at, stalls), slot))
+
+    arrived = [at + network_s * way[number % len(way)] for number, (at, _) in enumerate(left)]
+    assert busiest(arrived) <= allowed(limit)
+
+
+def _end_of_stall(at: float, stalls: list[tuple[float, float]]) -> float:
+    """Give when what was to leave at an instant leaves: stalls begin so long after each other."""
+    begin = 0.0
+    for rest_s, long_s in stalls:
+        begin += rest_s
+        if begin <= at < begin + long_s:
+            return begin + long_s
+        begin += long_s
+    return at
+
+
+async def test_a_slot_is_nobodys_own() -> None:
+    """The first to leave takes the earliest slot; nobody's turn is lost by one who is slow."""
+    lane = Lane(ACCOUNT, 100)
+    turns = [lane.wait_for_turn() for _ in range(3)]
+    for at in (10.0, 10.01, 10.02):
+        lane.give(lane.slot(at))
+
+    assert [turn.result().at for turn in turns if turn.result()] == [10.0, 10.01, 10.02]  # type: ignore[union-attr]
+    assert [lane.take(9.99), lane.take(9.99)] == [lane.slot(10.0), lane.slot(10.01)]
+    assert lane.take(11.0) is None
+
+
+async def test_who_has_an_intent_goes_first() -> None:
+    """A request that waits at the gate gets its slot before the turns, and keeps it for itself."""
+    lane = Lane(ACCOUNT, 100)
+    turn, leaving = lane.wait_for_turn(), lane.wait_to_leave()
+
+    lane.give(lane.slot(5.0))
+
+    assert leaving.done()
+    assert not turn.done()
+    assert lane.take(5.0) is None
+
+
+async def test_who_has_gone_away_is_passed_over() -> None:
+    """A place that was given up takes no slot, and is not counted."""
+    lane = Lane(ACCOUNT, 100)
+    gone, there = lane.wait_for_turn(), lane.wait_for_turn()
+    gone.cancel()
+
+    assert lane.wanted() == 1
+    lane.give(lane.slot(5.0))
+
+    assert there.done()
+
+
+async def test_turns_come_earlier_when_slots_pass_unused_and_later_when_requests_wait() -> None:
+    """The lead follows what it takes to get a request ready, within bounds."""
+    lane = Lane(ACCOUNT, 100)
+    least_s = lane.lead_s
+    for number in range(50):
+        lane.give(lane.slot(number / 100))
+    lane.forget_passed(100.0)
+    most_s = lane.lead_s
+    assert least_s < most_s <= 0.25
+
+    for number in range(200):
+        lane.give(lane.slot(200.0 + number))
+        lane.take(199.0 + number)
+    assert lane.lead_s == pytest.approx(least_s)
+
+
+async def test_an_opened_lane_lets_everybody_go() -> None:
+    """Where a learned pace is forgotten, whoever waits goes at once."""
+    lane = Lane(ACCOUNT, 0.0)
+    assert lane.is_open
+    lane.close(50.0)
+    places = [lane.wait_for_turn(), lane.wait_to_leave()]
+
+    lane.open()
+
+    assert [place.result() for place in places] == [None, None]
+
+
+def test_the_difference_of_clocks_is_as_exact_as_the_fastest_answer() -> None:
+    """A slow answer makes it no worse; only time does, slowly."""
+    difference = Difference()
+    difference.heard(1000.0, asked_s=9.9, answered_s=10.3)
+    assert difference.doubt_s == pytest.approx(0.2)
+    difference.heard(1000.5005, asked_s=10.5, answered_s=10.501)
+    assert difference.seconds == pytest.approx(990.0, abs=0.001)
+
+    difference.heard(1002.0, asked_s=11.6, answered_s=12.2)
+
+    assert difference.seconds == pytest.approx(990.0, abs=0.001)
+    assert difference.doubt_s < 0.001
+
+
+def test_a_clock_that_was_set_is_believed() -> None:
+    """Where an answer cannot be true with what was known, what was known is forgotten."""
+    difference = Difference()
+    difference.heard(1000.0, asked_s=10.0, answered_s=10.001)
+
+    difference.heard(5000.0, asked_s=11.0, answered_s=11.001)
+
+    assert difference.seconds == pytest.approx(4989.0, abs=0.001)
+
+
+def test_hearing_again_and_again_never_widens_the_doubt() -> None:
+    """Each answer is between two bounds, and both only come nearer, but for drift."""
+    difference = Difference()
+    doubts = []
+    for number in range(20):
+        at = float(number)
+        difference.heard(at + 100.0005, asked_s=at, answered_s=at + 0.001)
+        doubts.append(difference.doubt_s)
+
+    assert all(after <= before + 0.0003 for before, after in pairwise(doubts))
