@@ -21,6 +21,7 @@ from ops.cli.sending import telling
 from ops.cli.sending.check import Check, Findings
 from ops.cli.sending.columns import Columns, read_columns
 from ops.cli.sending.csv_file import CsvFile
+from ops.cli.sending.garbage import loaded_code_left_alone
 from ops.cli.sending.interruption import stopping
 from ops.cli.sending.journal import Errand, Journal, UnkeptJournal
 from ops.cli.sending.options import Options
@@ -58,7 +59,7 @@ async def send(
     """
     wanted = options or Options()
     wanted.check()
-    with CsvFile(file) as table:
+    with CsvFile(file) as table, loaded_code_left_alone():
         columns, problems = read_columns(table.header)
         if problems:
             raise CommandError(f"{file}, line 1: {'; '.join(problems)}.")
