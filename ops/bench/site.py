@@ -28,7 +28,6 @@ _SIMULATOR: Final = {
     "PORT": "0",
     "FLOAT_AMOUNT": "100000000000.00",
     "PAY_DELAY_S": "0",
-    "RESULT_DELAY_S": "0.01",
     "RESULT_DELAY_SPREAD": "0",
     "MESSAGE_LOG": "0",
     "TEST_NUMBERS": "false",
@@ -70,13 +69,16 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(servers: LocalStack, name: str, *, concurrency: int) -> AsyncIterator[Site]:
+async def open_site(
+    servers: LocalStack, name: str, *, concurrency: int, result_delay_s: float = 0.01
+) -> AsyncIterator[Site]:
     """Give a place in which nothing has happened yet; it is gone afterwards.
 
     Args:
         servers: which are shared by all rounds.
         name: of this round's virtual host, database and folder.
         concurrency: requests in flight.
+        result_delay_s: how long after a request the simulator sends its Result.
     """
     folder = servers.folder / name
     folder.mkdir()
@@ -85,7 +87,7 @@ async def open_site(servers: LocalStack, name: str, *, concurrency: int) -> Asyn
     await load.declare(amqp_url)
     children = Children(folder, keep=False)
     try:
-        told = await children.simulator(_simulator_environ(servers, concurrency))
+        told = await children.simulator(_simulator_environ(servers, concurrency, result_delay_s))
         place = Place(
             amqp_url=amqp_url,
             database_url=database_url,
@@ -162,8 +164,14 @@ def _certificate(servers: LocalStack) -> Path:
     return servers.folder / "gateway.pem"
 
 
-def _simulator_environ(servers: LocalStack, concurrency: int) -> dict[str, str]:
-    settings = {**_SIMULATOR, "RESULT_CONNECTIONS": str(concurrency)}
+def _simulator_environ(
+    servers: LocalStack, concurrency: int, result_delay_s: float
+) -> dict[str, str]:
+    settings = {
+        **_SIMULATOR,
+        "RESULT_CONNECTIONS": str(concurrency),
+        "RESULT_DELAY_S": f"{result_delay_s:g}",
+    }
     return {
         **plain_environment(),
         **servers.mark,

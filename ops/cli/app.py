@@ -20,6 +20,7 @@ from ops.cli import (
     database,
     growing,
     listing,
+    pacing,
     processes,
     runs,
     show,
@@ -120,6 +121,7 @@ def _benchmarks(group: Group) -> App:
     bench = App(name="bench", group=group, default_parameter=_PLAIN)
     bench.default(benchmark.bench)
     bench.command(growing.growth)
+    bench.command(pacing.pace)
     return bench
 
 

@@ -5,7 +5,10 @@ import json
 import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import aio_pika
@@ -13,7 +16,7 @@ import pytest
 from cli_bed import Worker, commands_in_queue, left_in_queue
 
 from ops.cli.sending.publish import WINDOW
-from tests.command_line import ROOT, payouts, payouts_apart
+from tests.command_line import ROOT, payouts
 
 pytestmark = pytest.mark.servers
 
@@ -44,30 +47,52 @@ def noted(sending: dict[str, str]) -> list[int]:
     return [json.loads(line)["rows"] for line in lines[1:] if line.endswith(b"\n")]
 
 
-async def interrupted(
-    file: Path, sending: dict[str, str], number: signal.Signals
-) -> tuple[int, str]:
-    """Sends a file, and a signal once some rows are noted; gives exit status and messages."""
-    before = len(noted(sending))
+@asynccontextmanager
+async def begun(file: Path, environ: dict[str, str]) -> AsyncIterator[Process]:
+    """Sends a file in a process of its own; gives it once some more rows are noted."""
+    before = len(noted(environ))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops.cli", "send", str(file), "--yes"),
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **sending},
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(DEADLINE_S):
-            while len(noted(sending)) < before + SOME:
+            while len(noted(environ)) < before + SOME:
                 assert process.returncode is None
                 await asyncio.sleep(0.002)
-            process.send_signal(number)
-            _, said = await process.communicate()
+            yield process
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@contextmanager
+def standing(process: Process) -> Iterator[None]:
+    """Has a process stand still meanwhile, so that it cannot come to its end before."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+async def interrupted(
+    file: Path, sending: dict[str, str], number: signal.Signals
+) -> tuple[int, str]:
+    """Sends a file, and a signal once some rows are noted; gives exit status and messages."""
+    async with begun(file, sending) as process:
+        process.send_signal(number)
+        return await ended(process)
+
+
+async def ended(process: Process) -> tuple[int, str]:
+    """Waits for its end; gives exit status and messages."""
+    _, said = await process.communicate()
     return process.returncode or 0, said.decode()
 
 
@@ -93,8 +118,8 @@ async def test_after_a_stop_in_order_no_row_is_published_twice(
     file: Path, sending: dict[str, str], number: signal.Signals, status: int
 ) -> None:
     """Stopped and sent again, each row lies in the queue once. Proved by forgetting the journal."""
-    ended, said = await interrupted(file, sending, number)
-    assert ended == status
+    stopped, said = await interrupted(file, sending, number)
+    assert stopped == status
     rows = noted(sending)[-1]
     assert f"Stopped after {rows:,} of {ROWS:,} rows; all that was published is confirmed" in said
     assert await left_in_queue(sending["PAYOUTS_AMQP_URL"]) == rows
@@ -112,8 +137,8 @@ async def test_after_a_kill_no_more_than_the_window_comes_twice(
     file: Path, sending: dict[str, str]
 ) -> None:
     """Nothing is lost; that some may come twice, under the same ids, is said."""
-    ended, _ = await interrupted(file, sending, signal.SIGKILL)
-    assert ended == -signal.SIGKILL
+    stopped, _ = await interrupted(file, sending, signal.SIGKILL)
+    assert stopped == -signal.SIGKILL
     rows = noted(sending)[-1]
     assert 0 < rows < ROWS
     assert rows <= await left_in_queue(sending["PAYOUTS_AMQP_URL"]) <= rows + WINDOW
@@ -133,8 +158,8 @@ async def test_it_can_be_stopped_again_and_again(tmp_path: Path, sending: dict[s
     file = written(tmp_path / "many.csv", 3 * ROWS)
     stops: list[int] = []
     while len(stops) < 3:
-        ended, _ = await interrupted(file, sending, signal.SIGINT)
-        assert ended == 130
+        stopped, _ = await interrupted(file, sending, signal.SIGINT)
+        assert stopped == 130
         stops.append(noted(sending)[-1])
     assert stops == sorted(set(stops))
     assert (await payouts("send", str(file), "--yes", environ=sending)).status == 0
@@ -204,19 +229,13 @@ async def test_restart_publishes_all_that_the_database_does_not_know(
 
 async def test_two_cannot_send_the_same_file_at_once(file: Path, sending: dict[str, str]) -> None:
     """The second one waits for a person, not for the first."""
-
-    async def second() -> None:
-        async with asyncio.timeout(DEADLINE_S):
-            while not noted(sending):  # noqa: ASYNC110 - seen from outside
-                await asyncio.sleep(0.002)
-        ran = await payouts("send", str(file), "--yes", environ=sending)
-        assert ran.status == 1
-        assert "is being sent right now, by another process" in ran.err
-
-    first, _ = await asyncio.gather(
-        payouts_apart("send", str(file), "--yes", environ=sending), second()
-    )
-    assert first.status == 0
+    async with begun(file, sending) as first:
+        with standing(first):
+            second = await payouts("send", str(file), "--yes", environ=sending)
+        assert second.status == 1
+        assert "is being sent right now, by another process" in second.err
+        status, _ = await ended(first)
+    assert status == 0
     assert await ids_in_queue(sending) == {f"a-{one}": 1 for one in range(ROWS)}
 
 
@@ -227,16 +246,14 @@ async def test_a_queue_that_goes_away_on_the_way_ends_it_in_order(
     accounts = tmp_path / "accounts.toml"
     accounts.write_text('[default]\nshortcode = "600000"\n')
     environ = {**sending, "PAYOUTS_ACCOUNTS_FILE": str(accounts)}
-    process = asyncio.create_task(payouts_apart("send", str(file), "--yes", environ=environ))
-    async with asyncio.timeout(DEADLINE_S):
-        while len(noted(sending)) < SOME:  # noqa: ASYNC110 - seen from outside
-            await asyncio.sleep(0.002)
-    await without_its_binding(sending["PAYOUTS_AMQP_URL"])
-    ran = await process
-    assert ran.status == 1
-    assert "payouts were published for certain. Send the same file again" in ran.err
+    async with begun(file, environ) as process:
+        with standing(process):
+            await without_its_binding(sending["PAYOUTS_AMQP_URL"])
+        status, said = await ended(process)
+    assert status == 1
+    assert "payouts were published for certain. Send the same file again" in said
     rows = noted(sending)[-1]
-    assert f" {rows:,} payouts were published for certain" in ran.err
+    assert f" {rows:,} payouts were published for certain" in said
     again = await payouts("send", str(file), "--yes", "--json", environ=environ)
     assert again.json["published"] == ROWS - rows
     assert set(await ids_in_queue(sending)) == {f"a-{one}" for one in range(ROWS)}
@@ -280,7 +297,7 @@ async def test_the_usual_place_is_that_of_the_desktop_specification(
     del sending["PAYOUTS_SEND_STATE"]
     environ = {**sending, "XDG_STATE_HOME": str(tmp_path / "xdg")}
     kept = {**environ, "PAYOUTS_SEND_STATE": str(tmp_path / "xdg" / "payouts")}
-    ended, _ = await interrupted(file, kept, signal.SIGINT)
-    assert ended == 130
+    stopped, _ = await interrupted(file, kept, signal.SIGINT)
+    assert stopped == 130
     again = await payouts("send", str(file), "--yes", environ=environ)
     assert "It goes on from there." in again.err
