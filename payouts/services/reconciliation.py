@@ -135,10 +135,14 @@ class Reconciliation:
         await self.store.record_query(
             query, next_action_at=now + timedelta(seconds=wait_s), actor=self.lease.actor
         )
-        # The broker's log is asked first, the core's ledger every second time.
-        if self.gateway.can_ask_broker(payout.account) and payout.queries % 2 == 0:
-            await self._ask_broker(payout, query)
-        else:
+        # The broker's log is asked first, the core's ledger every second time. A person who
+        # wants to know is told by both.
+        found = Found.NO_ANSWER
+        by_broker = self.gateway.can_ask_broker(payout.account) and payout.queries % 2 == 0
+        if by_broker:
+            found = await self._ask_broker(payout, query)
+        wanted = payout.ask_now and payout.attempts > 0 and found is not Found.ENDED
+        if wanted or not by_broker:
             await self._ask_core(payout, query)
 
     async def _ask_core(self, payout: Payout, query: Query) -> None:
@@ -165,7 +169,7 @@ class Reconciliation:
             )
         )
 
-    async def _ask_broker(self, payout: Payout, query: Query) -> None:
+    async def _ask_broker(self, payout: Payout, query: Query) -> Found:
         """Look the payout up in the broker's log of messages (queryTransaction)."""
         record = await self.gateway.ask_broker(payout)
         found = Found.NO_ANSWER
@@ -180,6 +184,7 @@ class Reconciliation:
             by="broker",
             found=found.value,
         )
+        return found
 
     async def _heed_record(self, payout: Payout, query: Query, record: BrokerRecord) -> Found:
         if record.results:

@@ -12,6 +12,8 @@ from services_bed import (
     Signals,
     completions,
     in_doubt,
+    payout,
+    result,
 )
 
 from payouts.domain.answers import BrokerRecord, NotSent, NotSentCause, Response
@@ -20,7 +22,7 @@ from payouts.domain.decisions import Ambiguous, Policies
 from payouts.domain.payout import Payout, State
 from payouts.domain.signals import Signal
 from payouts.domain.values import AccountName, ConversationId
-from payouts.ports import Gateway, PayoutStore
+from payouts.ports import CompletionOutcome, Gateway, PayoutStore
 from payouts.services.accounts import Accounts
 from payouts.services.lease import Lease
 from payouts.services.reconciliation import Reconciliation
@@ -176,6 +178,32 @@ async def test_a_log_that_knows_the_request_forgets_earlier_not_found(
     asked = await Bed(record=record).settle(doubtful)
     assert ("record_sighting" in asked) is sighted
     assert "resend" not in asked
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "record", "core"),
+    [
+        (in_doubt(ask_now=True), logged(requests=0), True),
+        (in_doubt(ask_now=True), logged(), True),
+        (in_doubt(ask_now=True), replace(logged(), results=(result(),)), False),
+        (in_doubt(ask_now=True, attempts=0), logged(requests=0), False),
+        (in_doubt(), logged(requests=0), False),
+    ],
+    ids=["not in the log", "no answer in the log", "Result", "a restore's", "not wanted"],
+)
+async def test_a_person_who_asks_is_told_by_the_core_too(
+    doubtful: Payout, record: BrokerRecord, *, core: bool
+) -> None:
+    """The broker's log rarely settles it: `payouts reconcile` had to be ordered again for the core.
+
+    What a restore asks about before it is first sent needs one answer at a time. Proved by asking
+    only one of them.
+    """
+    bed = Bed(record=record)
+    ended = payout(state=State.SUCCEEDED)
+    bed.store.answers["complete"] = CompletionOutcome(applied=True, payout=ended)
+    asked = await bed.settle(doubtful)
+    assert ("attach_conversation" in asked) is core
 
 
 async def test_a_fenced_question_is_no_failure_of_the_gateway() -> None:
