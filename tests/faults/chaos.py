@@ -68,7 +68,8 @@ async def run(wanted: Wanted, totals: Totals) -> None:
                 return
             left_s = wanted.minutes * 60 - (time.monotonic() - began)
             seconds = max(10.0, min(order.killing_s, left_s))
-            await hold(place, replace(order, killing_s=seconds), totals)
+            now = replace(order, killing_s=seconds, before=dict(totals.kills), enough=wanted.each)
+            await hold(place, now, totals)
             await asyncio.to_thread(place.stack.revive)
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Final
 
 import aiohttp
@@ -24,7 +25,7 @@ from tests.faults.feeding import Feeder
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import DRAINED, Death, Keeper
 from tests.faults.load import LEFT, PLAIN, SCRIPT, SUSPECTED, TRAITS, Command, commands
-from tests.faults.plans import Plan, PointPlan, RandomPlan
+from tests.faults.plans import NEVER, Plan, PointPlan, RandomPlan
 from tests.faults.points import POINTS, Load
 from tests.faults.recovery import Recoveries, instant, recoveries
 from tests.faults.stories import stories
@@ -71,6 +72,8 @@ class Order:
     payouts: int
     times: int = 4
     killing_s: float = 150.0
+    before: Mapping[str, int] = NEVER  # Kills by point in earlier rounds,
+    enough: float = inf  # and how many are wanted in all.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +106,14 @@ def plan_of(order: Order) -> Plan:
         real = order.payouts >= REAL_FROM
         return RandomPlan(order.seed, kills=max(10, order.payouts // 8), real=real)
     names = [name for name, point in POINTS.items() if point.place.load == order.kind]
-    return PointPlan(order.seed, order.times, names, restless=order.kind != Load.MIXED)
+    return PointPlan(
+        order.seed,
+        order.times,
+        names,
+        restless=order.kind != Load.MIXED,
+        before=order.before,
+        enough=order.enough,
+    )
 
 
 def load_of(order: Order) -> Iterator[Command]:

@@ -54,6 +54,7 @@ TRAITS: Final = (
     Trait(name="slow", share=10, number=54),
     Trait(name="dropped-never", share=20, number=57),
     Trait(name="found-late", share=20, number=58),
+    Trait(name="under-way", share=15),
     Trait(name="cached", share=10, number=60),
     Trait(name="lapsed", share=40, number=61),
     Trait(name="sparse", share=5, number=68, may=frozenset({May.SUCCEED, May.LACK_RECEIPT})),
@@ -73,9 +74,14 @@ SUSPECTED: Final = Trait(name="suspected", share=1000, may=PAID | {May.BE_PUT_AS
 PLAIN: Final = Trait(name="plain", share=1000 - sum(trait.share for trait in TRAITS))
 UNREADABLE: Final = b'{"payout_id": "unreadable'
 
+# The core says of some that they are under way until their Result comes.
 # A payment of this account is refused once for the initiator's sake; two in a row pause it.
 # About those that are stuck nobody can be asked.
 SCRIPT: Final = f"""
+[[rule]]
+when = {{id = "-under-way$"}}
+do = ["drop_answer", "result_late:5", "query_status:Authorized"]
+
 [[rule]]
 when = {{id = "-locked-out$", send = 1}}
 do = "refuse_before:100000007"

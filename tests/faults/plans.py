@@ -6,9 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from types import MappingProxyType
 from typing import Final, Protocol
 
-from tests.faults.points import POINTS, Part, Process
+from tests.faults.points import POINTS, Part, Point, Process
 
 START_SHARE: Final = 0.1
 DRAIN_SHARE: Final = 0.2
@@ -17,6 +19,7 @@ RANDOM_MEAN_S: Final = 4.0
 RANDOM_LEAST_S: Final = 0.05
 REAL_SHARE: Final = 0.2
 RESTLESS_S: Final = 0.5
+NEVER: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +66,35 @@ class PointPlan:
 
     Args:
         seed: of all draws.
-        times: how often each point is to kill.
+        times: how often each point is to kill in this round.
         names: which points.
+        before: how often each has killed in earlier rounds.
+        enough: how often each is to kill in all rounds.
         restless: whether those that do not come to their point are killed all the same.
     """
 
     def __init__(
-        self, seed: int, times: int, names: Iterable[str], *, restless: bool = False
+        self,
+        seed: int,
+        times: int,
+        names: Iterable[str],
+        *,
+        restless: bool = False,
+        before: Mapping[str, int] = NEVER,
+        enough: float = inf,
     ) -> None:
         self._seed = seed
-        self._times = times
-        self._names = tuple(names)
         self._restless = restless
+        self._before = dict(before)
+        self._wanted = {
+            name: min(times, enough - self._before.get(name, 0)) for name in tuple(names)
+        }
         self.kills: Counter[str] = Counter()
 
     @property
     def owed(self) -> list[str]:
         """Return the points that have not killed often enough."""
-        return [name for name in self._names if self.kills[name] < self._times]
+        return [name for name, times in self._wanted.items() if self.kills[name] < times]
 
     @property
     def done(self) -> bool:
@@ -95,6 +109,7 @@ class PointPlan:
         """Arm a life for a point of its start, its work or its drain; a rare one brings its like.
 
         A life that is armed for all rare points dies at the first of them, hardly ever at another.
+        So beside a rare target it is armed only for those that have killed no more often.
         """
         draws = random.Random(f"{self._seed} {process} {slot} {life}")  # noqa: S311 - no secret
         chance, term_s, seed = draws.random(), draws.uniform(*TERM_S), draws.getrandbits(32)
@@ -106,13 +121,19 @@ class PointPlan:
         target = draws.choice(candidates)
         armed = {target.name: draws.randint(1, target.place.often)}
         if part is Part.WORK and target.rare:
-            armed |= {point.name: 1 for point in candidates if point.rare}
+            most = self._in_all(target)
+            armed |= {
+                point.name: 1 for point in candidates if point.rare and self._in_all(point) <= most
+            }
         return Fate(
             armed=armed,
             term_after_s=term_s if part is Part.DRAIN else None,
             kill_after_s=RESTLESS_S + term_s if self._restless else None,
             seed=seed,
         )
+
+    def _in_all(self, point: Point) -> int:
+        return self._before.get(point.name, 0) + self.kills[point.name]
 
 
 def _part(chance: float, parts: set[Part]) -> Part:

@@ -108,6 +108,19 @@ def test_a_plan_asks_for_what_is_owed_until_it_is_done() -> None:
     assert plan.done
 
 
+def test_what_has_killed_often_enough_is_not_asked_for_again() -> None:
+    """Rounds share what is wanted of a point; a life is not killed by what is less rare before."""
+    rare, rarer = "worker:result.before", "worker:record-balance.before"
+    assert POINTS[rare].rare
+    assert POINTS[rarer].rare
+    plan = PointPlan(1, 4, [rare, rarer], before={rare: 9, rarer: 3}, enough=10)
+    armed = [plan.fate(Process.WORKER, 0, life).armed for life in range(100)]
+    assert {frozenset(one) for one in armed} == {frozenset({rare, rarer}), frozenset({rarer})}
+    plan.killed(rare)
+    assert plan.owed == [rarer]
+    assert PointPlan(1, 4, [rare], before={rare: 10}, enough=10).done
+
+
 async def test_children_die_with_the_fork_server(tmp_path: Path) -> None:
     """Nothing is left of a run whose runner was killed: its children are ended by the system."""
     environ = {
