@@ -146,7 +146,7 @@ class Probes:
         )
         day = now - timedelta(days=1)
         await self._call("find what stands still", lambda: store.record_stuck(before=day, limit=9))
-        await self._call("find what came back", lambda: store.find_returned(limit=BATCH))
+        await self._call("find what came back", lambda: store.find_returned(since=day, limit=BATCH))
         await self._call("figures for metrics", store.figures)
         await self._call("what is on its way", lambda: store.exposures([account]))
 

@@ -25,14 +25,13 @@ from ops.bench.errors import BenchError
 from ops.bench.stacks import OURS
 from ops.docs.sections import ROOT, filled, table
 from ops.local.errors import LocalServerError
-from payouts.storage.engine import POOL_OVERFLOW, POOL_SIZE
+from payouts.storage.engine import CONNECTIONS
 from payouts.storage.pace import SLICE_S
 
 PAGE: Final = "docs/explanation/scaling.md"
 MEASURED: Final = ROOT / "docs" / "explanation" / "scaling.json"
 PAYOUTS: Final = 20_000
 RATES: Final = (100, 1_000, 10_000)
-CONNECTIONS: Final = POOL_SIZE + POOL_OVERFLOW
 QUIET: Final = 0.1  # The part of a machine that others may use while it counts as quiet.
 _DIGITS: Final = 2
 

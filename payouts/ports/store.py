@@ -104,8 +104,12 @@ class PayoutStore(Protocol):
         """
         ...
 
-    async def find_returned(self, *, limit: int) -> Sequence[Returned]:
-        """Return open payouts for which a Result came while nobody knew them (a restore)."""
+    async def find_returned(self, *, since: datetime, limit: int) -> Sequence[Returned]:
+        """Return open payouts for which a Result came while nobody knew them (a restore).
+
+        One whose Result came while its insert was under way is not held for it: it is found if
+        that was since `since`, until a Result has been applied.
+        """
         ...
 
     async def record_stuck(self, *, before: datetime, limit: int) -> Sequence[Payout]:

@@ -18,6 +18,7 @@ from payouts.services.relay import Relay
 from payouts.services.sweeps import Sweep
 
 BATCH: Final = 200
+RETURNED_WITHIN_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,8 @@ class Upkeep:
             StoreRefusedError: some could not be applied; their incidents stay.
         """
         applied = refused = 0
-        for returned in await self.store.find_returned(limit=BATCH):
+        since = self.clock.now() - timedelta(seconds=RETURNED_WITHIN_S)
+        for returned in await self.store.find_returned(since=since, limit=BATCH):
             try:
                 await self.completions.take_returned(returned)
                 applied += 1

@@ -124,11 +124,11 @@ class Completing(Part):
         self, completions: Sequence[Completion]
     ) -> list[CompletionOutcome]:
         ids = [(one.originator_conversation_id, one.conversation_id) for one in completions]
-        matched = await _match(self._database, ids)
+        matched = await _match(self._batches, ids)
         applied: dict[int, Payout] = {}
         for ordinals in _rounds(matched):
             rows = [_row_of(completions[n], matched[n]) for n in ordinals]
-            entered = await self._database.fetch(self._end, arrays_of(_NAMES, rows))
+            entered = await self._batches.fetch(self._end, arrays_of(_NAMES, rows))
             ended = {row[0]: payout_of(row) for row in entered}
             applied |= {n: ended[matched[n]] for n in ordinals if matched[n] in ended}
         others = {name for n, name in matched.items() if n not in applied}

@@ -130,7 +130,7 @@ _PROVEN: Final = f"""NOT p.queued AND p.not_found_count >= 2
 _BY_POLICY: Final = """CAST(:by_policy AS boolean) AND p.attempts > 0 AND NOT p.ask_now
     AND coalesce(p.reason_source, '') <> 'result'
     AND coalesce(p.reason_class, '') NOT IN ('duplicate', 'refused-final')"""
-# Never sent by this database and expired: it ends (`expire_unsent`), nothing is sent.
+# Never sent by this database and expired: it is not sent; a Result or a person ends it.
 _MAY_RESEND: Final = f"""p.state = 'in_doubt' AND p.held IS NULL
     AND (({_BY_POLICY}) OR ({_PROVEN}))
     AND NOT (p.attempts = 0 AND coalesce(p.not_after <= CAST(:now AS timestamptz), false))

@@ -19,8 +19,11 @@ from payouts.storage.faults import DEADLOCK, SERIALIZATION, sqlstate_of, transla
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
-POOL_SIZE: Final = 6
-POOL_OVERFLOW: Final = 6
+POOL_SIZE: Final = 4
+POOL_OVERFLOW: Final = 3
+WRITER_POOL_SIZE: Final = 4
+WRITER_POOL_OVERFLOW: Final = 1  # One for each kind of batch; none opens two at a time.
+CONNECTIONS: Final = POOL_SIZE + POOL_OVERFLOW + WRITER_POOL_SIZE + WRITER_POOL_OVERFLOW
 _TRIES: Final = 5
 _SESSION: Final = {
     "application_name": "payouts",
@@ -32,6 +35,14 @@ _SESSION: Final = {
     "plan_cache_mode": "force_custom_plan",
     # Batches look rows up by unique keys; a disk where that is dear is not what this is run on.
     "random_page_cost": "1.1",
+}
+# Planning took a quarter of the database's time: a batch is planned anew though it has but one
+# good plan, each row by its key. Left no other, a plan is as good however much a table has grown.
+_ONE_PLAN: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
 }
 FAULTS: Final = (
     SQLAlchemyError,
@@ -49,13 +60,20 @@ def create_engine(
     autocommit: bool = True,
     pool_size: int = POOL_SIZE,
     command_timeout_s: float = COMMAND_TIMEOUT_S,
+    for_batches: bool = False,
 ) -> AsyncEngine:
     """Return an engine for a `postgresql://` address; nothing connects yet.
 
     The address is read by asyncpg as libpq would read it (`sslmode`, several hosts, a socket's
     folder); `command_timeout_s` bounds each statement. Through PgBouncer in transaction mode:
-    docs/decisions/0012.
+    docs/decisions/0012. `for_batches`: plans are made once for each connection, of look-ups by
+    key alone, and the pool is that of the batch writers.
     """
+    session = {**_SESSION, "statement_timeout": str(int(command_timeout_s * 800))}
+    overflow = POOL_OVERFLOW
+    if for_batches:
+        session |= _ONE_PLAN
+        pool_size, overflow = WRITER_POOL_SIZE, WRITER_POOL_OVERFLOW
 
     async def connect() -> asyncpg.Connection:
         # The server gives up before the client does, so that an outcome is rarely unknown.
@@ -63,14 +81,14 @@ def create_engine(
             dsn=_plain(url),
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=command_timeout_s,
-            server_settings={**_SESSION, "statement_timeout": str(int(command_timeout_s * 800))},
+            server_settings=session,
         )
 
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=pool_size,
-        max_overflow=POOL_OVERFLOW,
+        max_overflow=overflow,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_use_lifo=True,
         hide_parameters=True,

@@ -57,12 +57,24 @@ WITH RECURSIVE later AS (
 INSERT INTO timeline (payout, at, actor, kind, attempt, detail)
 SELECT id, CAST(:at AS timestamptz), 'incident', 'hold', attempts, :held FROM stopped
 """)
-# All that came for it, as it came: what settles nothing, the end, what contradicts the end.
+# All that came for it, as it came: what settles nothing, the end, what contradicts the end. What
+# came while the payout's own insert was under way, neither saw the other: it is looked for later.
 _RETURNED: Final = text(f"""
-SELECT {columns("p")}, {_OWN}
-FROM payouts p JOIN incidents i ON i.kind = 'unmatched'
-    AND i.originator_conversation_id = p.originator_conversation_id
-WHERE p.held = '{HELD_RETURNED}' AND p.state = 'received' ORDER BY p.id, i.at LIMIT :limit
+SELECT * FROM (
+    SELECT {columns("p")}, {_OWN}, p.id AS number
+    FROM payouts p JOIN incidents i ON i.kind = 'unmatched'
+        AND i.originator_conversation_id = p.originator_conversation_id
+    WHERE p.held = '{HELD_RETURNED}' AND p.state = 'received'
+    UNION ALL
+    SELECT {columns("p")}, {_OWN}, p.id
+    FROM incidents i JOIN payouts p ON p.originator_conversation_id = i.originator_conversation_id
+    WHERE i.kind = 'unmatched' AND i.at >= CAST(:since AS timestamptz)
+        AND p.held IS DISTINCT FROM '{HELD_RETURNED}' AND p.completed_at IS NULL
+        AND NOT EXISTS (
+            SELECT FROM timeline t
+            WHERE t.payout = p.id AND (t.source = 'result' OR t.kind = 'returned')
+        )
+) AS came ORDER BY number, at LIMIT :limit
 """)  # noqa: S608
 # What stands still, or belongs to an account that no living worker serves.
 _STUCK: Final = text(f"""
@@ -118,9 +130,9 @@ class Incidents(Part):
                 },
             )
 
-    async def find_returned(self, *, limit: int) -> Sequence[Returned]:
-        """Return open payouts for which a Result came while nobody knew them (a restore)."""
-        rows = await self._database.fetch(_RETURNED, {"limit": limit})
+    async def find_returned(self, *, since: datetime, limit: int) -> Sequence[Returned]:
+        """Return open payouts for which a Result came while nobody knew them (see the port)."""
+        rows = await self._database.fetch(_RETURNED, {"since": since, "limit": limit})
         return [
             Returned(payout=payout_of(row[:WIDTH]), incident=incident_of(row[WIDTH:]))
             for row in rows

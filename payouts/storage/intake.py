@@ -224,7 +224,7 @@ class Intake(Part):
     async def _insert(self, arrays: Mapping[str, object]) -> Rows:
         window_s = self._context.repeat_window_s
         if not window_s:
-            return await self._database.fetch(_INSERT, {**arrays, "watched": False})
+            return await self._batches.fetch(_INSERT, {**arrays, "watched": False})
         named = {**arrays, "watched": True, "window_s": window_s}
         async with self._database.transaction() as connection:
             await connection.execute(_ONE_AT_A_TIME)

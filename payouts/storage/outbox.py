@@ -84,7 +84,7 @@ class OutboxPart(Part):
         await self._published.submit(event_id)
 
     async def _write_published(self, event_ids: Sequence[str]) -> list[None]:
-        await self._database.fetch(
+        await self._batches.fetch(
             _PUBLISHED, {"event_ids": sorted(event_ids), "at": self._context.clock.now()}
         )
         return [None] * len(event_ids)

@@ -17,12 +17,15 @@ from payouts.storage.rows import completion_event_of
 class Context:
     """Args of every part: `show_progress` writes progress events too, `show_msisdn` unmasks.
 
+    `batches`: the sessions of the batch writers; all else is run by `database`.
+
     `repeat_window_s`: for how long a payout to the same receiver with the same amount is held
     as a suspicious repeat; 0: never.
     """
 
     database: Database
     clock: Clock
+    batches: Database | None = None
     show_progress: bool = False
     show_msisdn: bool = False
     repeat_window_s: float = 0.0
@@ -34,6 +37,7 @@ class Part:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._database = context.database
+        self._batches = context.batches or context.database
         self._writers: list[BatchWriter[Any, Any]] = []
 
     def _completion_event(self, payout: Payout) -> Event | None:

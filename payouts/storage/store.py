@@ -54,9 +54,11 @@ class PostgresStore(
         repeat_window_s: float = 0.0,
     ) -> None:
         self.database = Database(create_engine(url))
+        self.batches = Database(create_engine(url, for_batches=True))
         super().__init__(
             Context(
                 database=self.database,
+                batches=self.batches,
                 clock=clock,
                 show_progress=show_progress,
                 show_msisdn=show_msisdn,
@@ -68,7 +70,7 @@ class PostgresStore(
         try:
             await check_schema(self.database.engine)
         except BaseException:
-            await self.database.close()
+            await self._close()
             raise
         for writer in self._writers:
             writer.start()
@@ -78,5 +80,11 @@ class PostgresStore(
         try:
             for writer in self._writers:
                 await writer.stop()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        try:
+            await self.batches.close()
         finally:
             await self.database.close()

@@ -29,13 +29,10 @@ from payouts.storage.steps import (
 )
 
 _NOW: Final = "CAST(:now AS timestamptz)"
-# What a restore wants asked about may have been sent in another life: it expires only once the
-# gateway has said twice that it does not know it (`record_not_found` counts just what counts).
-_EXPIRED: Final = f"""p.not_after <= {_NOW} AND (
-        (p.state IN ('received', 'waiting') AND p.submitted_at IS NULL AND NOT p.ask_now
-            AND p.held IS DISTINCT FROM '{HELD_RETURNED}')
-        OR (p.state = 'in_doubt' AND p.attempts = 0 AND p.not_found_count >= 2 AND NOT p.queued)
-    )"""
+# What a restore wants asked about may have been sent in another life. It does not expire, whatever
+# the gateway does not find: that allows the same id to be sent again, it proves no failure.
+_EXPIRED: Final = f"""p.not_after <= {_NOW} AND p.state IN ('received', 'waiting')
+    AND p.submitted_at IS NULL AND NOT p.ask_now AND p.held IS DISTINCT FROM '{HELD_RETURNED}'"""
 _NOT_PAUSED: Final = """NOT EXISTS (SELECT FROM accounts a WHERE a.name = p.account AND a.paused)
         AND NOT EXISTS (SELECT FROM paused_runs r WHERE r.run_id = p.run_id)"""
 
@@ -52,16 +49,9 @@ _CLAIM: Final = f"""due AS (
 } FROM due
 )"""  # noqa: S608
 
-# Two arms, each with an index of its own.
 _FIND_EXPIRED: Final = text(f"""
-(SELECT p.payout_id FROM payouts p
-    WHERE p.state IN ('received', 'waiting') AND p.submitted_at IS NULL
-        AND p.not_after IS NOT NULL AND {_EXPIRED}
-    ORDER BY p.not_after LIMIT :limit)
-UNION ALL
-(SELECT p.payout_id FROM payouts p
-    WHERE p.state = 'in_doubt' AND p.next_action_at IS NOT NULL AND p.attempts = 0 AND {_EXPIRED}
-    LIMIT :limit)
+SELECT p.payout_id FROM payouts p WHERE p.not_after IS NOT NULL AND {_EXPIRED}
+ORDER BY p.not_after LIMIT :limit
 """)  # noqa: S608
 _EXPIRE_STEPS: Final = f"""m AS (
     SELECT * FROM {unnested(STEP_TYPES)}

@@ -125,7 +125,7 @@ class Transitions(Part):
 
     async def _write_moves(self, moves: Sequence[Move]) -> list[Moved]:
         rows = [move_row(move) for move in _in_lock_order(moves)]
-        entered = await self._database.fetch(self._enter, arrays_of(MOVE_NAMES, rows))
+        entered = await self._batches.fetch(self._enter, arrays_of(MOVE_NAMES, rows))
         moved = {row[0]: payout_of(row) for row in entered}
         lost = [row for row in rows if row["payout_id"] not in moved]
         if lost:
@@ -139,7 +139,7 @@ class Transitions(Part):
 
     async def _write_notes(self, moves: Sequence[Move]) -> list[None]:
         rows = [move_row(move) for move in _in_lock_order(moves)]
-        await self._database.fetch(_NOTE, arrays_of(tuple(_NOTE_TYPES), rows))
+        await self._batches.fetch(_NOTE, arrays_of(tuple(_NOTE_TYPES), rows))
         return [None] * len(moves)
 
 

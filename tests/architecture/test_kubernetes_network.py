@@ -8,7 +8,7 @@ import pytest
 
 from payouts.domain.values import AccountName
 from payouts.messaging.topology import Topology
-from payouts.storage.engine import POOL_OVERFLOW, POOL_SIZE
+from payouts.storage.engine import CONNECTIONS
 from tests.architecture.manifests import (
     COMPONENT,
     FOLDER,
@@ -147,7 +147,7 @@ def test_connections_of_postgresql_are_told() -> None:
     callback = installation.of("Deployment")["callback-server"]["spec"]
     surge = callback["strategy"]["rollingUpdate"]["maxSurge"]
     processes = scaled["maxReplicaCount"] + callback["replicas"] + surge
-    needed = processes * (POOL_SIZE + POOL_OVERFLOW) + 1
+    needed = processes * CONNECTIONS + 1
     assert f"**{needed} connections**" in PAGE.read_text(encoding="utf-8")
 
 

@@ -229,7 +229,8 @@ class Scribe:
                 lease_s = draw.choice([0.0, 1e6])
                 return Call("mark_abandoned", (), {**named, "lease_s": lease_s})
             case "returned":
-                return Call("find_returned", (), {"limit": LIMIT})
+                since = self.at - timedelta(seconds=draw.choice([0, 30]))
+                return Call("find_returned", (), {"since": since, "limit": LIMIT})
             case _:
                 before = self.at - timedelta(seconds=30)
                 return Call("record_stuck", (), {"before": before, "limit": LIMIT})

@@ -121,8 +121,32 @@ async def test_what_a_result_has_come_for_is_held(bed: Bed) -> None:
     await bed.store.record_incident(replace(unmatched, at=later(1)))
     payout = (await bed.intend(sending("a"))).payout
     assert (payout.state, payout.held) == (State.RECEIVED, HELD_RETURNED)
-    (returned,) = await bed.store.find_returned(limit=LIMIT)
+    (returned,) = await bed.store.find_returned(since=later(9), limit=LIMIT)
     assert (returned.payout, returned.incident) == (payout, unmatched)
+
+
+async def test_a_result_that_came_while_its_payout_was_inserted_is_found(bed: Bed) -> None:
+    """Neither saw the other: it comes back as well, until a Result was applied.
+
+    Proved by looking at what is held alone.
+    """
+    await bed.intend(sending("a"))
+    await bed.intend(sending("b"))
+    for name in ("a", "b"):
+        unmatched = Incident(
+            kind=IncidentKind.UNMATCHED,
+            at=later(2),
+            originator_conversation_id=own_id(name),
+            code="0",
+            detail="no payout has this id",
+        )
+        await bed.store.record_incident(unmatched)
+    await bed.store.complete(result("b"))
+    (returned,) = await bed.store.find_returned(since=later(2), limit=LIMIT)
+    assert (returned.payout.payout_id, returned.incident.at) == ("a", later(2))
+    assert await bed.store.find_returned(since=later(3), limit=LIMIT) == []
+    await bed.store.complete(result("a"))
+    assert await bed.store.find_returned(since=later(2), limit=LIMIT) == []
 
 
 async def test_what_looks_like_a_repeat_is_held_where_that_is_watched(

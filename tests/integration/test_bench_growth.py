@@ -173,7 +173,7 @@ async def test_a_call_is_explained_and_nothing_of_it_stays(database_url: str) ->
             now=now,
         )
         intent = Intent(payout=replace(payout, next_action_at=now), actor="w")
-        await plan_of(store.database.engine, lambda: store.record_intent(intent))
+        await plan_of(store.batches.engine, lambda: store.record_intent(intent))
         assert await store.find(payout.payout_id) is None
 
         plan = await plan_of(store.database.engine, lambda: store.find(payout.payout_id))

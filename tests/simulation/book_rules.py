@@ -9,7 +9,7 @@ from payouts.domain.events import Event
 from payouts.domain.payout import Payout
 from payouts.ports import IncidentKind
 from tests.simulation.laws import CONTENT, ENDS, LAWFUL, NOT_PAID
-from tests.simulation.memory import Counted, seconds_of
+from tests.simulation.memory import Counted, seconds_of, tells_of_a_result
 from tests.simulation.move_rules import MoveRules
 from tests.simulation.seams import Commit
 
@@ -26,7 +26,7 @@ class BookRules(MoveRules):
             self.seen[f"incident {incident.kind.value}"] += 1
             if incident.kind is IncidentKind.CONTRADICTION:
                 self._contradicted.add(str(incident.payout_id))
-            elif incident.kind is IncidentKind.UNMATCHED:
+            elif tells_of_a_result(incident):
                 self._unmatched.add(str(incident.originator_conversation_id))
         ended = {
             str(payout_id)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from payouts.domain.events import Event
 from payouts.domain.payout import Payout
-from payouts.ports import IncidentKind
+from payouts.ports import Incident, IncidentKind
 from tests.simulation.clocks import BEGINNING
 from tests.simulation.laws import ENDS
 from tests.simulation.scenario import Scenario
@@ -41,6 +41,14 @@ class Counted(NamedTuple):
 def seconds_of(at: datetime | None) -> float:
     """Return an instant as the world's seconds."""
     return 0.0 if at is None else (at - BEGINNING).total_seconds()
+
+
+def tells_of_a_result(incident: Incident) -> bool:
+    """Tell whether a Result came for an id that nobody knew; a queue time-out has no code.
+
+    What the broker dropped may be sent again, once it is not found.
+    """
+    return incident.kind is IncidentKind.UNMATCHED and incident.code is not None
 
 
 class Memory:
@@ -129,9 +137,7 @@ class Memory:
             str(one.payout_id) for one in books.incidents if one.kind is IncidentKind.CONTRADICTION
         }
         self._unmatched = {
-            str(one.originator_conversation_id)
-            for one in books.incidents
-            if one.kind is IncidentKind.UNMATCHED
+            str(one.originator_conversation_id) for one in books.incidents if tells_of_a_result(one)
         }
 
     def _book(self, row: Payout, sign: int) -> None:

@@ -93,5 +93,5 @@ class MoveRules(Memory):
         code = None if after.reason is None else after.reason.code
         if source is None or (source == "local" and code != "expired"):
             self._report(3, f"{payout_id} failed without proof, by {by}: {code}")
-        if source == "local" and self.truth.sends[own_id] and not self._restored:
+        if source == "local" and self.truth.sends[own_id]:
             self._report(3, f"{payout_id} expired, but it was sent")

@@ -3,6 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 
 import asyncpg
 import pytest
@@ -93,12 +94,18 @@ class Deaf:
 
     def __init__(self, store: PostgresStore, after: int = 0) -> None:
         self._left = after
-        self._fetch = store.database._fetch
-        store.database._fetch = self.fetch  # type: ignore[method-assign]
+        for database in (store.database, store.batches):
+            fetch = partial(self.fetch, database._fetch)
+            database._fetch = fetch  # type: ignore[method-assign]
 
-    async def fetch(self, statement: TextClause, parameters: Mapping[str, object]) -> Rows:
+    async def fetch(
+        self,
+        fetch: Callable[[TextClause, Mapping[str, object]], Awaitable[Rows]],
+        statement: TextClause,
+        parameters: Mapping[str, object],
+    ) -> Rows:
         """Run it, and lose the answer when its turn has come."""
-        rows = await self._fetch(statement, parameters)
+        rows = await fetch(statement, parameters)
         self._left -= 1
         if self._left == -1:
             raise ConnectionResetError

@@ -72,5 +72,5 @@ async def test_a_retry_whose_result_came_first_rests_until_it_is_applied(
     assert second is not None
     assert (second.held, second.ask_now) == (HELD_RETURNED, False)
     assert await bed.store.claim_due(WorkerId(7), [ACCOUNT], now=LATER, limit=9) == []
-    [returned] = await bed.store.find_returned(limit=9)
+    [returned] = await bed.store.find_returned(since=NOW, limit=9)
     assert returned.payout.payout_id == "a-r2"

@@ -50,7 +50,7 @@ async def test_a_payout_whose_result_came_first_is_not_sent(bed: Bed) -> None:
     assert late.state is State.FAILED
     assert await bed.store.claim_due(WorkerId(7), [ACCOUNT], now=LATER, limit=9) == []
     assert await bed.store.expire_unsent(now=LATER, limit=9, actor="worker 7") == []
-    [returned] = await bed.store.find_returned(limit=9)
+    [returned] = await bed.store.find_returned(since=NOW, limit=9)
     assert returned.payout.payout_id == "a"
     assert returned.incident == unmatched("a")
 
@@ -113,10 +113,12 @@ async def test_an_account_that_is_new_to_a_restored_database_is_asked_about_firs
     assert (new.state, new.ask_now) == (State.RECEIVED, True)
 
 
-async def test_what_expired_before_a_restore_is_known_ends_only_once_it_was_not_found(
+async def test_what_expired_before_a_restore_is_known_is_neither_sent_nor_failed(
     bed: Bed, orders: PostgresOrders
 ) -> None:
-    """Its `not_after` has passed, but it may have been sent in another life: ask twice, then end.
+    """Its `not_after` has passed, but it may have been sent in another life; a core may lag.
+
+    That it was twice not found would let it be sent again. It fails nobody.
 
     Proved by letting the insert of an expired command stand after a restore.
     """
@@ -159,9 +161,8 @@ async def test_what_expired_before_a_restore_is_known_ends_only_once_it_was_not_
     )
 
     assert again is None
-    [event] = await bed.store.expire_unsent(now=LATER, limit=9, actor="w")
-    assert event.subject == "a"
-    assert (await bed.standing("a")).state is State.FAILED
+    assert await bed.store.expire_unsent(now=LATER, limit=9, actor="w") == []
+    assert (await bed.standing("a")).state is State.IN_DOUBT
 
 
 async def test_a_repeat_is_held_across_runs_batches_and_processes(books_url: str) -> None:

@@ -90,16 +90,18 @@ class Sweeps(Session):
 
         return await self._call("expire_unsent", work)
 
-    async def find_returned(self, *, limit: int) -> Sequence[Returned]:
+    async def find_returned(self, *, since: datetime, limit: int) -> Sequence[Returned]:
         """Return open payouts for which a Result came while nobody knew them (a restore)."""
 
         def work(st: Statement) -> list[Returned]:
             tables = st.tables
             found = [
                 Returned(payout=one, incident=incident)
-                for one in standing_in(tables, (State.RECEIVED,))
-                if one.held == HELD_RETURNED
-                for incident in tables.unmatched.get(one.originator_conversation_id, ())
+                for own_id, incidents in tables.unmatched.items()
+                if own_id in tables.by_own_id
+                for one in (tables.payouts[tables.by_own_id[own_id]],)
+                for incident in incidents
+                if _comes_back(tables, one, incident, since)
             ]
             numbers = tables.numbers
             found.sort(key=lambda one: (numbers[one.payout.payout_id], one.incident.at))
@@ -204,6 +206,17 @@ class Sweeps(Session):
         return [one.payout_id for one in payouts]
 
 
+def _comes_back(tables: Tables, one: Payout, incident: Incident, since: datetime) -> bool:
+    if one.held == HELD_RETURNED:
+        return one.state is State.RECEIVED
+    heard = tables.timeline.get(one.payout_id, ())
+    return (
+        not one.ended
+        and incident.at >= since
+        and not any(line.source == "result" or line.kind == "returned" for line in heard)
+    )
+
+
 def _claimable(st: Statement, one: Payout, now: datetime) -> bool:
     without = st.without
     expired = one.submitted_at is None and one.not_after is not None and one.not_after <= now
@@ -218,13 +231,6 @@ def _claimable(st: Statement, one: Payout, now: datetime) -> bool:
 def _expired(st: Statement, one: Payout, now: datetime) -> bool:
     if one.not_after is None or one.not_after > now:
         return False
-    if one.state is State.IN_DOUBT:
-        return (
-            one.attempts == 0
-            and one.not_found_count >= PROVEN
-            and not one.queued
-            and one.next_action_at is not None
-        )
     unsent = one.submitted_at is None or "expired unsent only" in st.without
     return unsent and not one.ask_now and one.held != HELD_RETURNED
 
