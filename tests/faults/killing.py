@@ -25,7 +25,7 @@ from tests.faults.feeding import Feeder
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import DRAINED, Death, Keeper
 from tests.faults.load import LEFT, PLAIN, SCRIPT, SUSPECTED, TRAITS, Command, commands
-from tests.faults.plans import NEVER, Plan, PointPlan, RandomPlan
+from tests.faults.plans import Plan, PointPlan, RandomPlan
 from tests.faults.points import POINTS, Load
 from tests.faults.recovery import Recoveries, instant, recoveries
 from tests.faults.stories import stories
@@ -72,7 +72,7 @@ class Order:
     payouts: int
     times: int = 4
     killing_s: float = 150.0
-    before: Mapping[str, int] = NEVER  # Kills by point in earlier rounds,
+    before: Mapping[str, int] = field(default_factory=dict)  # Kills by point in earlier rounds,
     enough: float = inf  # and how many are wanted in all.
 
 
