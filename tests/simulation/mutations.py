@@ -317,6 +317,16 @@ MUTATIONS: Final = (
         kinds=(*_RESTORES, "pauses", "gateway-refuses"),
     ),
     _sql(
+        "expired ask first",
+        "after a restore what may have been sent expires unasked",
+        kinds=_RESTORES,
+    ),
+    _sql(
+        "expired doubt",
+        "after a restore what was not found expires",
+        kinds=(*_RESTORES, "gateway-lags", "gateway-queues"),
+    ),
+    _sql(
         "new account asks first",
         "an account that is new to a restored database asks nobody",
         kinds=(*_RESTORES, "pauses"),

@@ -40,6 +40,8 @@ GUARDS: Final[Mapping[str, str]] = MappingProxyType(
         "claim ask first": "the due sweep claims what has to be asked about first",
         "claim expired": "the due sweep claims what expired unsent",
         "expired unsent only": "what was sent expires as well",
+        "expired ask first": "what has to be asked about first expires",
+        "expired doubt": "what these books never sent expires once it was not found",
         "abandoned only if silent": "what living workers send is taken from them",
         "dead stay dead": "a worker that was declared dead beats on as if nothing was",
         "orphans in flight": "the sweep of orphans takes what is in flight",

@@ -231,8 +231,12 @@ def _claimable(st: Statement, one: Payout, now: datetime) -> bool:
 def _expired(st: Statement, one: Payout, now: datetime) -> bool:
     if one.not_after is None or one.not_after > now:
         return False
+    if one.state is State.IN_DOUBT:
+        unknown = one.attempts == 0 and one.not_found_count >= PROVEN and not one.queued
+        return unknown and "expired doubt" in st.without
     unsent = one.submitted_at is None or "expired unsent only" in st.without
-    return unsent and not one.ask_now and one.held != HELD_RETURNED
+    asked_first = one.ask_now and "expired ask first" not in st.without
+    return unsent and not asked_first and one.held != HELD_RETURNED
 
 
 def _served(living: Sequence[WorkerRow], account: AccountName) -> bool:
