@@ -69,6 +69,8 @@ class Bodies:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnreadableMessageError("It is compressed.")
         try:
+            if request.content.is_eof():  # It came with its head: nothing is waited for.
+                return await request.read()
             async with asyncio.timeout(self._within_s):
                 return await request.read()
         except web.HTTPRequestEntityTooLarge:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,22 +48,24 @@ class FairShare:
         self._rest = rest
         self._waiting: Rotation[asyncio.Future[None]] = Rotation()
 
-    @asynccontextmanager
-    async def turn(self, source: str) -> AsyncIterator[None]:
+    def turn(self, source: str) -> AbstractAsyncContextManager[None]:
         """Hold one turn of this source."""
+        return _Turn(self, source)
+
+    async def begin(self, source: str) -> None:
+        """Return once it is this source's turn; to be followed by `end`."""
         if self._free and not self._waiting:
             self._free -= 1
         else:
             await self._wait(source)
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            if self._rest:
-                rest_s = self._rest * (time.monotonic() - began)
-                asyncio.get_running_loop().call_later(rest_s, self._pass_on)
-            else:
-                self._pass_on()
+
+    def end(self, began: float) -> None:
+        """Pass on a turn that began then, at once or after its rest."""
+        if self._rest:
+            rest_s = self._rest * (time.monotonic() - began)
+            asyncio.get_running_loop().call_later(rest_s, self._pass_on)
+        else:
+            self._pass_on()
 
     async def _wait(self, source: str) -> None:
         called = asyncio.get_running_loop().create_future()
@@ -84,3 +85,21 @@ class FairShare:
                 called.set_result(None)
                 return
         self._free += 1
+
+
+class _Turn(AbstractAsyncContextManager[None]):
+    """One turn; written out, as each Result takes one."""
+
+    __slots__ = ("_began", "_share", "_source")
+
+    def __init__(self, share: FairShare, source: str) -> None:
+        self._share = share
+        self._source = source
+        self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._share.begin(self._source)
+        self._began = time.monotonic()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._share.end(self._began)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 NOWHERE: Final = "nowhere"
 STRANGERS: Final = "strangers"
+_LONGEST: Final = 128  # Of an address with the name of its zone.
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
@@ -56,8 +58,14 @@ class AllowList:
 
 
 def _address(text: str | None) -> Address | None:
+    # A gateway calls from a few addresses, thousands of times; what is longer is none.
+    return _parsed(text) if text and len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
     try:
-        address = ip_address((text or "").split("%", 1)[0])
+        address = ip_address(text.split("%", 1)[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from ops.cli import (
     accounts,
     benchmark,
+    budgeting,
     codes,
     database,
     growing,
@@ -120,6 +121,7 @@ def _database(group: Group) -> App:
 def _benchmarks(group: Group) -> App:
     bench = App(name="bench", group=group, default_parameter=_PLAIN)
     bench.default(benchmark.bench)
+    bench.command(budgeting.budget)
     bench.command(growing.growth)
     bench.command(pacing.pace)
     return bench

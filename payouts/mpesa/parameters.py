@@ -28,11 +28,19 @@ _RECEIVER: Final = re.compile(r"\+?([0-9]{5,15})\s{0,9}(?:-.*)?", re.DOTALL)
 class Parameters:
     """A Result's parameters in its order, found by key regardless of case and blanks."""
 
-    pairs: list[tuple[str, str]] = field(default_factory=list)
+    _items: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._items)
+
+    def add(self, key: str, value: str) -> None:
+        """Add one behind the others."""
+        self._items.append((key.replace(" ", "").lower(), key, value))
 
     def values(self, *keys: str) -> Sequence[str]:
         """Return every non-empty value of these keys (lower case, without blanks)."""
-        return [value for key, value in self.pairs if value and _plain(key) in keys]
+        return [value for plain, _, value in self._items if value and plain in keys]
 
     def first(self, *keys: str) -> str | None:
         """Return the first non-empty value of these keys, or None."""
@@ -41,13 +49,9 @@ class Parameters:
     def mapping(self) -> Mapping[str, str]:
         """Return keys as sent with their values; the first one counts where a key repeats."""
         found: dict[str, str] = {}
-        for key, value in self.pairs:
+        for _, key, value in self._items:
             found.setdefault(key, value)
         return found
-
-
-def _plain(key: str) -> str:
-    return key.replace(" ", "").lower()
 
 
 def parameters_of(document: ET.Element) -> Parameters:
@@ -60,7 +64,7 @@ def parameters_of(document: ET.Element) -> Parameters:
     for child in document:
         if local_name(child) == "resultparameters":
             _collect(child, parameters, levels=2)
-    if len(parameters.pairs) > MAX_PARAMETERS:
+    if len(parameters) > MAX_PARAMETERS:
         raise UnreadableMessageError("It has too many parameters.")
     return parameters
 
@@ -75,7 +79,7 @@ def _collect(parent: ET.Element, into: Parameters, levels: int) -> None:
         if key:
             if len(key) > _MAX_KEY or len(value) > _MAX_VALUE:
                 raise UnreadableMessageError("A parameter in it is too long.")
-            into.pairs.append((key, value))
+            into.add(key, value)
         elif levels > 1:
             _collect(item, into, levels - 1)
 

@@ -90,6 +90,15 @@ def test_the_lock_of_the_stacks_names_what_they_ask_for() -> None:
     assert all("--hash=sha256:" in pin for pin in pins.values())
 
 
+def test_locks_name_no_place_to_fetch_from() -> None:
+    """Each machine fetches from where it is told to; another one's folders are not there."""
+    locks = [*PROJECT.glob("*.lock"), *(PROJECT / "ops" / "bench" / "peers").glob("*.lock")]
+    assert len(locks) >= 4
+    for lock in locks:
+        lines = lock.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.startswith("-") or "://" in line], lock
+
+
 def _program(path: Path, body: str) -> None:
     path.write_text(f"#!{BASH}\n{body}\n", encoding="utf-8")
     path.chmod(0o755)

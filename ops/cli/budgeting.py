@@ -1,0 +1,47 @@
+"""`payouts bench budget`: what a payout's microseconds are spent on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ops.cli.exits import Exit
+from ops.cli.screen import Screen
+
+LEAST = 500
+
+
+def budget(
+    *,
+    payouts: Annotated[int, Parameter(validator=Number(gte=LEAST))] = 8000,
+    output: Path | None = None,
+    json: bool = False,
+) -> Exit:
+    """Tell what CPU a payout costs, layer by layer, here and in the bare pipeline.
+
+    py-spy looks at worker and callback server while they drain a queue. It needs the right to
+    look at processes of its own user (ptrace).
+
+    Args:
+        payouts: How many are paid by each.
+        output: The folder of the results; where it is not given a new one below .local/bench.
+        json: Write the figures for programs.
+    """
+    # Loaded here, so that looking at a payout loads no servers.
+    from ops.bench.budget import Options, markdown, run  # noqa: PLC0415
+    from ops.demo.children import ROOT  # noqa: PLC0415
+
+    screen = Screen()
+    folder = output or ROOT / ".local" / "bench" / f"budget-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    document = run(Options(payouts=payouts, output=folder), screen.say)
+    if json:
+        screen.json(document)
+    else:
+        for line in markdown(document).splitlines():
+            screen.line(line)
+    screen.say(f"Written to {folder}.")
+    return Exit.DONE
