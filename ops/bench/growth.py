@@ -122,7 +122,7 @@ async def _books(servers: LocalStack, name: str) -> AsyncIterator[str]:
 async def _probe(url: str, rounds: int) -> list[Timed]:
     await _execute(url, "CHECKPOINT")  # Nobody waits for what was filled in.
     clock = SystemClock()
-    async with PostgresStore(url, clock) as store:
+    async with PostgresStore(url, clock, watched=True) as store:
         reader = PayoutsReader(store.database.engine)
         return await Probes(store=store, reader=reader, now=clock.now).run(rounds)
 

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import TextClause, text
 
 from payouts.domain.payout import Payout
-from payouts.storage.engine import Database
+from payouts.storage.engine import Sessions
 from payouts.storage.rows import PAYOUT_COLUMNS, WIDTH, columns, payout_of
 from payouts.storage.steps import unnested
 
@@ -85,12 +85,12 @@ RETURNING e.event_id
 """)
 
 
-async def archived(database: Database, payout_ids: Sequence[str]) -> dict[str, Payout]:
+async def archived(database: Sessions, payout_ids: Sequence[str]) -> dict[str, Payout]:
     """Return which of these payouts are in the archive."""
     return await _by_id(database, _BY_ID, payout_ids)
 
 
-async def standing(database: Database, payout_ids: Sequence[str]) -> dict[str, Payout]:
+async def standing(database: Sessions, payout_ids: Sequence[str]) -> dict[str, Payout]:
     """Return which of these payouts there are, live or archived.
 
     The live books are read first: what leaves them between the two looks is in the archive.
@@ -102,7 +102,7 @@ async def standing(database: Database, payout_ids: Sequence[str]) -> dict[str, P
 
 
 async def match_archived(
-    database: Database, ids: Sequence[tuple[str | None, str | None, int]]
+    database: Sessions, ids: Sequence[tuple[str | None, str | None, int]]
 ) -> dict[int, str]:
     """Return the payout id for each (own id, gateway's id, position) that the archive knows."""
     named = {
@@ -113,14 +113,14 @@ async def match_archived(
     return {row[0]: row[1] for row in await database.fetch(_MATCH, named)} if ids else {}
 
 
-async def archived_submissions(database: Database, payout_id: str, *, limit: int) -> list[Payout]:
+async def archived_submissions(database: Sessions, payout_id: str, *, limit: int) -> list[Payout]:
     """Return all submissions of an archived payout, the first one first."""
     rows = await database.fetch(_SUBMISSIONS, {"payout_id": payout_id, "limit": limit})
     return [replace(payout_of(row), archived_at=row[WIDTH]) for row in rows]
 
 
 async def _by_id(
-    database: Database, statement: TextClause, payout_ids: Sequence[str]
+    database: Sessions, statement: TextClause, payout_ids: Sequence[str]
 ) -> dict[str, Payout]:
     rows = await database.fetch(statement, {"payout_ids": payout_ids})
     return {row[0]: replace(payout_of(row), archived_at=row[WIDTH]) for row in rows}

@@ -13,7 +13,7 @@ from payouts.domain.values import ConversationId, OriginatorConversationId, Payo
 from payouts.ports import Completion, CompletionOutcome, Query
 from payouts.storage.archive import match_archived, standing
 from payouts.storage.batch import BatchWriter
-from payouts.storage.engine import Database
+from payouts.storage.engine import Sessions
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import payout_of
 from payouts.storage.steps import (
@@ -144,7 +144,7 @@ class Completing(Part):
 
 
 async def _match(
-    database: Database, ids: Sequence[tuple[str | None, str | None]]
+    database: Sessions, ids: Sequence[tuple[str | None, str | None]]
 ) -> dict[int, str]:
     """Return the payout ids by position; what is for life may be looked up beforehand.
 

@@ -6,8 +6,10 @@ Every write is one statement, and connections are in autocommit: a commit is one
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
 import asyncpg
@@ -21,9 +23,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
 POOL_SIZE: Final = 4
 POOL_OVERFLOW: Final = 3
-WRITER_POOL_SIZE: Final = 4
-WRITER_POOL_OVERFLOW: Final = 1  # One for each kind of batch; none opens two at a time.
-CONNECTIONS: Final = POOL_SIZE + POOL_OVERFLOW + WRITER_POOL_SIZE + WRITER_POOL_OVERFLOW
+BATCHES: Final = 5  # One for each kind of batch; none opens two at a time.
+CONNECTIONS: Final = POOL_SIZE + POOL_OVERFLOW + BATCHES
 _TRIES: Final = 5
 _SESSION: Final = {
     "application_name": "payouts",
@@ -35,14 +36,6 @@ _SESSION: Final = {
     "plan_cache_mode": "force_custom_plan",
     # Batches look rows up by unique keys; a disk where that is dear is not what this is run on.
     "random_page_cost": "1.1",
-}
-# Planning took a quarter of the database's time: a batch is planned anew though it has but one
-# good plan, each row by its key. Left no other, a plan is as good however much a table has grown.
-_ONE_PLAN: Final = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
 }
 FAULTS: Final = (
     SQLAlchemyError,
@@ -60,35 +53,22 @@ def create_engine(
     autocommit: bool = True,
     pool_size: int = POOL_SIZE,
     command_timeout_s: float = COMMAND_TIMEOUT_S,
-    for_batches: bool = False,
 ) -> AsyncEngine:
     """Return an engine for a `postgresql://` address; nothing connects yet.
 
     The address is read by asyncpg as libpq would read it (`sslmode`, several hosts, a socket's
     folder); `command_timeout_s` bounds each statement. Through PgBouncer in transaction mode:
-    docs/decisions/0012. `for_batches`: plans are made once for each connection, of look-ups by
-    key alone, and the pool is that of the batch writers.
+    docs/decisions/0012.
     """
-    session = {**_SESSION, "statement_timeout": str(int(command_timeout_s * 800))}
-    overflow = POOL_OVERFLOW
-    if for_batches:
-        session |= _ONE_PLAN
-        pool_size, overflow = WRITER_POOL_SIZE, WRITER_POOL_OVERFLOW
 
     async def connect() -> asyncpg.Connection:
-        # The server gives up before the client does, so that an outcome is rarely unknown.
-        return await asyncpg.connect(
-            dsn=_plain(url),
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=command_timeout_s,
-            server_settings=session,
-        )
+        return await asyncpg.connect(**connecting(url, command_timeout_s))
 
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=pool_size,
-        max_overflow=overflow,
+        max_overflow=POOL_OVERFLOW,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_use_lifo=True,
         hide_parameters=True,
@@ -96,16 +76,31 @@ def create_engine(
     )
 
 
+def connecting(
+    url: str, command_timeout_s: float, settings: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return how asyncpg connects: as all sessions do, and with these settings besides."""
+    # The server gives up before the client does, so that an outcome is rarely unknown.
+    server_settings = {
+        **_SESSION,
+        "statement_timeout": str(int(command_timeout_s * 800)),
+        **settings,
+    }
+    return {
+        "dsn": _plain(url),
+        "timeout": CONNECT_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
+        "server_settings": server_settings,
+    }
+
+
 def _plain(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}{separator}{rest}"
 
 
-class Database:
+class Sessions(ABC):
     """Runs single statements; every failure comes out as an error of our own tree."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
 
     async def fetch(self, statement: TextClause, parameters: Mapping[str, object]) -> Rows:
         """Run one statement in a transaction of its own and return its rows, committed.
@@ -124,6 +119,16 @@ class Database:
                 if tries == _TRIES or sqlstate_of(error) not in {DEADLOCK, SERIALIZATION}:
                     raise translate(error) from None
                 tries += 1
+
+    @abstractmethod
+    async def _fetch(self, statement: TextClause, parameters: Mapping[str, object]) -> Rows: ...
+
+
+class Database(Sessions):
+    """Runs statements of every kind on the connections of an engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
 
     async def _fetch(self, statement: TextClause, parameters: Mapping[str, object]) -> Rows:
         async with self.engine.connect() as connection:

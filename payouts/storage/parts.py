@@ -9,7 +9,7 @@ from payouts.domain.events import Event
 from payouts.domain.payout import Payout
 from payouts.ports import Clock
 from payouts.storage.batch import BatchWriter
-from payouts.storage.engine import Database
+from payouts.storage.engine import Database, Sessions
 from payouts.storage.rows import completion_event_of
 
 
@@ -25,7 +25,7 @@ class Context:
 
     database: Database
     clock: Clock
-    batches: Database | None = None
+    batches: Sessions | None = None
     show_progress: bool = False
     show_msisdn: bool = False
     repeat_window_s: float = 0.0
@@ -37,7 +37,7 @@ class Part:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._database = context.database
-        self._batches = context.batches or context.database
+        self._batches: Sessions = context.batches or context.database
         self._writers: list[BatchWriter[Any, Any]] = []
 
     def _completion_event(self, payout: Payout) -> Event | None:

@@ -6,6 +6,7 @@ from typing import Self
 
 from payouts.ports import Clock
 from payouts.storage.accounts import Accounts
+from payouts.storage.batch_sessions import BatchSessions
 from payouts.storage.completions import Completing, Finding
 from payouts.storage.doubts import Doubts
 from payouts.storage.engine import Database, create_engine
@@ -38,6 +39,7 @@ class PostgresStore(
     """Fulfils `PayoutStore` and `Outbox` on PostgreSQL 15 or newer.
 
     Use it as an async context: the batch writers run inside; leaving it writes what waits.
+    `watched`: all statements go by the engine, where they can be looked at.
 
     Raises (on entering):
         SchemaError: the database has not the schema that this version needs.
@@ -52,13 +54,14 @@ class PostgresStore(
         show_progress: bool = False,
         show_msisdn: bool = False,
         repeat_window_s: float = 0.0,
+        watched: bool = False,
     ) -> None:
         self.database = Database(create_engine(url))
-        self.batches = Database(create_engine(url, for_batches=True))
+        self.batches = BatchSessions(url)
         super().__init__(
             Context(
                 database=self.database,
-                batches=self.batches,
+                batches=self.database if watched else self.batches,
                 clock=clock,
                 show_progress=show_progress,
                 show_msisdn=show_msisdn,

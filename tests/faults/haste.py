@@ -20,7 +20,6 @@ from payouts.storage.engine import create_engine
 
 LONGEST_REST_S: Final = 0.8
 POOL_SIZE: Final = 3
-WRITER_POOL_SIZE: Final = 2
 _SHORTER: Final = (
     (payouts.services.relay, "OVERLOOKED_AFTER_S", 1.0),
     (payouts.services.relay, "HIDDEN_S", 3.0),
@@ -36,9 +35,7 @@ def hurry() -> None:
             raise TypeError(f"{module.__name__}.{name} is no number of seconds")
         setattr(module, name, seconds)
     # Each connection is a process of PostgreSQL's, and most of a birth's cost.
-    for name in ("POOL_OVERFLOW", "WRITER_POOL_OVERFLOW"):
-        vars(payouts.storage.engine)[name] = 0
-    vars(payouts.storage.engine)["WRITER_POOL_SIZE"] = WRITER_POOL_SIZE
+    vars(payouts.storage.engine)["POOL_OVERFLOW"] = 0
     (create_engine.__kwdefaults__ or {})["pool_size"] = POOL_SIZE
     for kind in _SWEEPING:
         setattr(kind, kind.all.__name__, _restless(kind.all))

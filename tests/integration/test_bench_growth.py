@@ -164,7 +164,7 @@ async def test_nothing_reads_more_the_more_has_ended(stack: LocalStack) -> None:
 
 async def test_a_call_is_explained_and_nothing_of_it_stays(database_url: str) -> None:
     """The first write is kept from the server; what it would have read is known all the same."""
-    async with PostgresStore(database_url, SystemClock()) as store:
+    async with PostgresStore(database_url, SystemClock(), watched=True) as store:
         now = datetime.now(UTC)
         payout = payout_of(
             validate({"payout_id": "a", "msisdn": "254712345678", "amount": "1"}, RULES),
@@ -173,7 +173,7 @@ async def test_a_call_is_explained_and_nothing_of_it_stays(database_url: str) ->
             now=now,
         )
         intent = Intent(payout=replace(payout, next_action_at=now), actor="w")
-        await plan_of(store.batches.engine, lambda: store.record_intent(intent))
+        await plan_of(store.database.engine, lambda: store.record_intent(intent))
         assert await store.find(payout.payout_id) is None
 
         plan = await plan_of(store.database.engine, lambda: store.find(payout.payout_id))
