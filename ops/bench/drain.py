@@ -14,7 +14,7 @@ from ops.bench import load
 from ops.bench.errors import BenchError
 from ops.bench.findings import Drain
 from ops.bench.hearing import STALL_S, Hearing
-from ops.bench.measures import Sample, pace, second_half_rate
+from ops.bench.measures import Sample, best_rate, pace
 from ops.bench.site import Site, prepare, running
 from ops.bench.stacks import Stack
 
@@ -63,7 +63,7 @@ async def rough_rate(stack: Stack, site: Site, payouts: int) -> float:
         samples = [site.sample(time.monotonic(), 0)]
         async with running(stack, site) as check:
             await _watch(site, channel, payouts, check, samples, within_s=LOOK_S)
-    return second_half_rate(samples)
+    return best_rate(samples)
 
 
 async def _watch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import ceil
 from statistics import median
 from typing import Final
@@ -103,19 +103,22 @@ def pace(samples: Sequence[Sample], payouts: int) -> Pace:
     )
 
 
-def second_half_rate(samples: Sequence[Sample]) -> float:
-    """Return the events in a second since the middle of the time in which there were any.
+def best_rate(samples: Sequence[Sample], *, span_s: float = 1.0) -> float:
+    """Return the most events in a second, over any span of at least that length.
+
+    What has just been started is slow for a while; a round is to last as long as it is asked to.
 
     Raises:
-        TooShortError: there were none.
+        TooShortError: there were none, or the span is longer than all.
     """
-    seen = [one for one in samples if one.events > 0]
-    if not seen:
+    rates = [
+        (end.events - begin.events) / (end.at_s - begin.at_s)
+        for begin, end in combinations(samples, 2)
+        if end.at_s - begin.at_s >= span_s
+    ]
+    if max(rates, default=0) <= 0:
         raise TooShortError
-    middle_s = (seen[0].at_s + seen[-1].at_s) / 2
-    later = [one for one in seen if one.at_s >= middle_s]
-    first = later[0] if len(later) > 1 else samples[0]
-    return (seen[-1].events - first.events) / (seen[-1].at_s - first.at_s)
+    return max(rates)
 
 
 def foreign(begin: Sample, end: Sample) -> float:

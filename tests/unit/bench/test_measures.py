@@ -6,12 +6,12 @@ from ops.bench.errors import TooShortError
 from ops.bench.measures import (
     Journey,
     Sample,
+    best_rate,
     foreign,
     latency,
     moment,
     pace,
     percentile,
-    second_half_rate,
     spread,
 )
 
@@ -65,13 +65,14 @@ def test_a_round_of_which_too_little_was_seen_has_no_figures(samples: list[Sampl
         pace(samples, 10)
 
 
-def test_a_rough_rate_leaves_the_start_out() -> None:
-    """Since the middle of the time in which there were events, however long the first took."""
-    samples = [sample(0, 0), sample(8, 0), sample(9, 1), sample(10, 10), sample(11, 110)]
-    assert second_half_rate(samples) == pytest.approx(100)
-    assert second_half_rate([sample(0, 0), sample(2, 50)]) == pytest.approx(25)
-    with pytest.raises(TooShortError):
-        second_half_rate([sample(0, 0), sample(2, 0)])
+def test_a_rough_rate_is_that_of_the_best_second() -> None:
+    """However slow it was after its start."""
+    samples = [sample(0, 0), sample(8, 0), sample(9, 1), sample(9.5, 90), sample(10.5, 191)]
+    assert best_rate(samples) == pytest.approx(190 / 1.5)
+    assert best_rate([sample(0, 0), sample(2, 50)]) == pytest.approx(25)
+    for too_little in ([], [sample(0, 0), sample(2, 0)], [sample(0, 0), sample(0.9, 50)]):
+        with pytest.raises(TooShortError):
+            best_rate(too_little)
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
