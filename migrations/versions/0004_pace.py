@@ -21,8 +21,11 @@ def upgrade() -> None:
         " ADD COLUMN pace_ceiling double precision,"
         " ADD CONSTRAINT accounts_ceiling_positive CHECK (pace_ceiling > 0)"
     )
+    # Programs of that revision may run on this schema; each migration says so anew.
+    op.execute("COMMENT ON TABLE alembic_version IS 'payouts since 0003'")
 
 
 def downgrade() -> None:
     """Forget it: nothing but a learned pace is lost."""
+    op.execute("COMMENT ON TABLE alembic_version IS NULL")
     op.execute("ALTER TABLE accounts DROP COLUMN pace_ceiling, DROP COLUMN slots_moved_s")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -22,6 +22,11 @@ from payouts.storage.faults import translate
 
 OLDEST_SERVER: Final = 150000
 STEP_WITHIN_S: Final = 4 * 3600.0  # An index over large books takes its time.
+# The oldest revision whose programs may run on this schema, as its migration has said.
+_SINCE: Final = text("""
+SELECT substring(obj_description(to_regclass('alembic_version'), 'pg_class')
+    FROM '^payouts since ([0-9]{4})$')
+""")
 R = TypeVar("R")
 
 
@@ -47,17 +52,26 @@ def current(url: str) -> str | None:
     return _with_connection(url, _current)
 
 
-@lru_cache(maxsize=1)
 def head() -> str:
     """Return the revision that this version needs."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    if newest is None:
+    return revisions()[0]
+
+
+@lru_cache(maxsize=1)
+def revisions() -> Sequence[str]:
+    """Return the revisions that this version knows, the newest first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    known = tuple(script.revision for script in scripts)
+    if not known:
         raise SchemaError("(this installation has no migrations)")
-    return newest
+    return known
 
 
 async def check_schema(engine: AsyncEngine) -> None:
-    """Return if the database has the schema that this version needs.
+    """Return if the database has a schema on which this version may run.
+
+    It is the one that this version needs, or a newer one whose migration has said that the
+    versions before it may run on: so what restarts during a rolling upgrade finds its way.
 
     Raises:
         SchemaError: it has another one, or none, or the server is too old.
@@ -67,11 +81,13 @@ async def check_schema(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
             found = await connection.run_sync(_current)
             await connection.run_sync(_check_server)
+            since = None if found is None else (await connection.execute(_SINCE)).scalar_one()
     except FAULTS as error:
         raise translate(error) from None
-    needed = await asyncio.to_thread(head)
-    if found != needed:
-        raise SchemaError(f"(it is at {found or 'nothing'}, needed is {needed})")
+    known = await asyncio.to_thread(revisions)
+    newer = found is not None and found not in known
+    if found != known[0] and not (newer and since is not None and since <= known[0]):
+        raise SchemaError(f"(it is at {found or 'nothing'}, needed is {known[0]})")
 
 
 def _upgrade(connection: Connection, revision: str) -> None:

@@ -16,6 +16,7 @@ from storage_bed import Bed, StandingClock, fetch, payout, proves_itself, receiv
 
 from payouts.domain.errors import SchemaError, StoreUnavailableError
 from payouts.domain.payout import OPEN, TRANSITIONS, State
+from payouts.domain.values import PayoutId
 from payouts.storage import migrate
 from payouts.storage.engine import create_engine
 from payouts.storage.store import PostgresStore
@@ -105,11 +106,40 @@ async def test_a_store_refuses_a_database_without_its_schema(empty_database_url:
 
 
 async def test_a_store_refuses_a_newer_or_older_schema(empty_database_url: str) -> None:
-    """A program of another version does not touch the books."""
+    """A program of another version does not touch the books, unless it is told that it may."""
     await asyncio.to_thread(migrate.upgrade, empty_database_url)
     await fetch(empty_database_url, "UPDATE alembic_version SET version_num = '9999'")
+    await fetch(empty_database_url, "COMMENT ON TABLE alembic_version IS NULL")
 
     with pytest.raises(SchemaError, match="at 9999"):
+        async with PostgresStore(empty_database_url, StandingClock()):
+            pass
+
+
+async def test_a_newer_schema_may_say_that_older_programs_run_on_it(
+    empty_database_url: str,
+) -> None:
+    """What restarts during a rolling upgrade starts, where the migration allows it.
+
+    Proved by looking at the revision alone.
+    """
+    await asyncio.to_thread(migrate.upgrade, empty_database_url)
+    await fetch(empty_database_url, "UPDATE alembic_version SET version_num = '9999'")
+    said = "COMMENT ON TABLE alembic_version IS 'payouts since {}'"
+    await fetch(empty_database_url, said.format(migrate.head()))
+    async with PostgresStore(empty_database_url, StandingClock()) as store:
+        assert await store.find(PayoutId("a")) is None
+    await fetch(empty_database_url, said.format("9998"))
+    with pytest.raises(SchemaError, match="at 9999"):
+        async with PostgresStore(empty_database_url, StandingClock()):
+            pass
+
+
+async def test_an_older_schema_is_refused_whatever_it_says(empty_database_url: str) -> None:
+    """What this version needs is missing there."""
+    await asyncio.to_thread(migrate.upgrade, empty_database_url, migrate.revisions()[1])
+    await fetch(empty_database_url, "COMMENT ON TABLE alembic_version IS 'payouts since 0001'")
+    with pytest.raises(SchemaError, match=f"at {migrate.revisions()[1]}"):
         async with PostgresStore(empty_database_url, StandingClock()):
             pass
 
