@@ -22,6 +22,7 @@ from payouts.messaging.topology import Topology
 TOPOLOGY: Final = Topology()
 QUEUE: Final = TOPOLOGY.queue_of(AccountName("default"))
 EVENTS: Final = "bench.events"
+PREFIX: Final = "bench-"
 _FIRST_RECEIVER: Final = 254710000000
 _AT_ONCE: Final = 250
 _ACKNOWLEDGE_EVERY: Final = 50
@@ -39,7 +40,7 @@ class Command:
 def commands(count: int) -> Iterator[Command]:
     """Yield so many valid commands, the same each time."""
     for number in range(count):
-        payout_id = f"bench-{number:07}"
+        payout_id = f"{PREFIX}{number:07}"
         fields = {
             "payout_id": payout_id,
             "amount": f"{100 + number % 900}.{number % 100:02}",

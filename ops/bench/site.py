@@ -70,7 +70,12 @@ class Site:
 
 @asynccontextmanager
 async def open_site(
-    servers: LocalStack, name: str, *, concurrency: int, result_delay_s: float = 0.01
+    servers: LocalStack,
+    name: str,
+    *,
+    concurrency: int,
+    result_delay_s: float = 0.01,
+    database_url: str | None = None,
 ) -> AsyncIterator[Site]:
     """Give a place in which nothing has happened yet; it is gone afterwards.
 
@@ -79,10 +84,11 @@ async def open_site(
         name: of this round's virtual host, database and folder.
         concurrency: requests in flight.
         result_delay_s: how long after a request the simulator sends its Result.
+        database_url: of books that are there already and stay, instead of empty ones.
     """
     folder = servers.folder / name
     folder.mkdir()
-    database_url = await servers.fresh_database(name)
+    books = database_url or await servers.fresh_database(name)
     amqp_url = await servers.fresh_vhost(name)
     await load.declare(amqp_url)
     children = Children(folder, keep=False)
@@ -90,7 +96,7 @@ async def open_site(
         told = await children.simulator(_simulator_environ(servers, concurrency, result_delay_s))
         place = Place(
             amqp_url=amqp_url,
-            database_url=database_url,
+            database_url=books,
             gateway_url=told["url"],
             certificate=str(_certificate(servers)),
             callback_port=free_ports(1)[0],
@@ -113,7 +119,8 @@ async def open_site(
         )
     finally:
         await children.stop()
-        await servers.postgresql.drop_database(name)
+        if database_url is None:
+            await servers.postgresql.drop_database(name)
         await asyncio.to_thread(servers.rabbitmq.drop_vhost, name)
 
 

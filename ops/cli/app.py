@@ -19,6 +19,7 @@ from ops.cli import (
     budgeting,
     codes,
     database,
+    filled,
     growing,
     listing,
     pacing,
@@ -122,6 +123,7 @@ def _benchmarks(group: Group) -> App:
     bench = App(name="bench", group=group, default_parameter=_PLAIN)
     bench.default(benchmark.bench)
     bench.command(budgeting.budget)
+    bench.command(filled.full)
     bench.command(growing.growth)
     bench.command(pacing.pace)
     return bench
