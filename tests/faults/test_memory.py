@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.local import LocalStack
 from tests.acceptance.watched import watched_world
 from tests.faults.memory import SETTINGS, TOLERANCE, Figures, compared, growth
+from tests.faults.stalls import stalled
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -26,3 +28,13 @@ async def test_memory_stays_with_twenty_thousand_commands_waiting(
         pairs = await compared(scene, MANY, figures.append)
     assert all(few.waiting < MANY / 10 < many.waiting for few, many in pairs)
     assert max(growth(few, many) for few, many in pairs) < TOLERANCE, figures
+
+
+async def test_memory_stays_while_a_neighbour_stands_still(stack: LocalStack) -> None:
+    """PostgreSQL, RabbitMQ and the gateway stop answering in turn, and paying goes on after each.
+
+    `ops/memory.sh stalls` does so for a minute each. Proved by taking 10,000 commands into hand.
+    """
+    found = await stalled(stack, payouts=10_000, seconds=3.0, tell=lambda _: None)
+    assert [one.who for one in found] == ["PostgreSQL", "RabbitMQ", "gateway"]
+    assert max(one.growth for one in found) < TOLERANCE, [str(one) for one in found]
