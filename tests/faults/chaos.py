@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ class Wanted:
     kills: int
     each: int
     times: int
+    known: Counter[str]
 
 
 def orders(wanted: Wanted) -> Iterator[Order]:
@@ -68,7 +70,8 @@ async def run(wanted: Wanted, totals: Totals) -> None:
                 return
             left_s = wanted.minutes * 60 - (time.monotonic() - began)
             seconds = max(10.0, min(order.killing_s, left_s))
-            now = replace(order, killing_s=seconds, before=dict(totals.kills), enough=wanted.each)
+            before = totals.kills + wanted.known
+            now = replace(order, killing_s=seconds, before=before, enough=wanted.each)
             await hold(place, now, totals)
             await asyncio.to_thread(place.stack.revive)
 
@@ -98,9 +101,8 @@ def _enough(wanted: Wanted, totals: Totals, began: float) -> bool:
         return True
     if Load.MIXED not in wanted.rounds:
         return False
-    return totals.killed >= wanted.kills and all(
-        totals.kills[name] >= wanted.each for name in POINTS
-    )
+    before = totals.kills + wanted.known
+    return before.total() >= wanted.kills and all(before[name] >= wanted.each for name in POINTS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 kills=asked.kills,
                 each=asked.each,
                 times=asked.times,
+                known=_known(asked.known),
             ),
             totals,
         )
@@ -153,6 +156,15 @@ def _kinds(text: str) -> tuple[str, ...]:
     return asked
 
 
+def _known(files: Sequence[Path]) -> Counter[str]:
+    """Return how often each point has killed in earlier runs, as their `--json` tells."""
+    known: Counter[str] = Counter()
+    for file in files:
+        told = json.loads(file.read_text(encoding="utf-8"))["kills_by_point"]
+        known.update({name: count for name, count in told.items() if name in POINTS})
+    return known
+
+
 def _order(text: str) -> Order:
     kind, seed, payouts, times = text.split(":")
     return Order(kind=kind, seed=int(seed), payouts=int(payouts), times=int(times))
@@ -168,6 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--each", type=int, default=100, help="enough kills of each point")
     parser.add_argument("--times", type=int, default=4, help="kills of each point in one round")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser.add_argument(
+        "--known", type=Path, nargs="*", default=[], help="files of --json whose kills count, too"
+    )
     parser.add_argument("--replay", help="KIND:SEED:PAYOUTS:TIMES of one round, as it is told")
     return parser
 

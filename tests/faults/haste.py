@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import callback_server.sweeps
 import payouts.services.relay
+import payouts.storage.batch_sessions
 import payouts.storage.engine
 import worker.sweeps
 from payouts.services.sweeps import Sweep
@@ -20,6 +21,7 @@ from payouts.storage.engine import create_engine
 
 LONGEST_REST_S: Final = 0.8
 POOL_SIZE: Final = 3
+BATCHES: Final = 2
 _SHORTER: Final = (
     (payouts.services.relay, "OVERLOOKED_AFTER_S", 1.0),
     (payouts.services.relay, "HIDDEN_S", 3.0),
@@ -36,6 +38,7 @@ def hurry() -> None:
         setattr(module, name, seconds)
     # Each connection is a process of PostgreSQL's, and most of a birth's cost.
     vars(payouts.storage.engine)["POOL_OVERFLOW"] = 0
+    vars(payouts.storage.batch_sessions)["BATCHES"] = BATCHES
     (create_engine.__kwdefaults__ or {})["pool_size"] = POOL_SIZE
     for kind in _SWEEPING:
         setattr(kind, kind.all.__name__, _restless(kind.all))

@@ -19,6 +19,7 @@ RANDOM_MEAN_S: Final = 4.0
 RANDOM_LEAST_S: Final = 0.05
 REAL_SHARE: Final = 0.2
 RESTLESS_S: Final = 0.5
+LATER: Final = 3
 NEVER: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -125,6 +126,10 @@ class PointPlan:
             armed |= {
                 point.name: 1 for point in candidates if point.rare and self._in_all(point) <= most
             }
+            common = [point for point in candidates if not point.rare]
+            if common:  # What is rare may never come: it does not live for ever.
+                other = draws.choice(common)
+                armed[other.name] = draws.randint(other.place.often, LATER * other.place.often)
         return Fate(
             armed=armed,
             term_after_s=term_s if part is Part.DRAIN else None,
