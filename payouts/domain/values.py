@@ -6,7 +6,7 @@ Money is an `int` of minor units (cents) next to an ISO 4217 currency; it is nev
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NewType
 
 from payouts.domain.errors import InvalidAmountError, InvalidMsisdnError
@@ -26,7 +26,7 @@ KENYA_MSISDN: Final = r"254(7|1)[0-9]{8}"
 
 MAX_MSISDN: Final = 24
 
-_QUERY_ID: Final = re.compile(r"[^_]+_[A-Za-z0-9]+-q[0-9]+_")
+_QUERY_ID: Final = re.compile(r"([^_]+_[A-Za-z0-9]+)-q([0-9]{1,11})_")
 _VISIBLE_HEAD = 4
 _VISIBLE_TAIL = 4
 
@@ -120,6 +120,18 @@ def retry_ids_for(
         PayoutId(f"{payout_id}-r{number}"),
         OriginatorConversationId(f"{prefix}-r{number}_{payout_id}"),
     )
+
+
+def asked_about(identifier: str) -> tuple[str, PayoutId, datetime] | None:
+    """Return of a question's id how its payout's id on the wire begins, its payout, and when.
+
+    The instant is the second that had begun. None: it is no question's id.
+    """
+    found = _QUERY_ID.match(identifier)
+    rest = "" if found is None else identifier[found.end() :]
+    if found is None or ID_PATTERN.fullmatch(rest) is None:
+        return None
+    return found[1], PayoutId(rest), datetime.fromtimestamp(int(found[2]), UTC)
 
 
 def is_query_id(identifier: str) -> bool:

@@ -194,6 +194,8 @@ class Completions:
         if query is not None:
             await self._answers.take(query, result)
             return
+        if await self._answers.take_lost(result):
+            return
         await self.incidents.record(IncidentKind.UNMATCHED, result, None, "no payout has this id")
 
     def _completion(self, result: Result, verdict: End) -> Completion:

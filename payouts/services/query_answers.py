@@ -10,6 +10,7 @@ from payouts.domain.code_types import Side
 from payouts.domain.decisions import End, Found, Policies, decide_status
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.domain.signals import Signal
+from payouts.domain.values import OriginatorConversationId, asked_about
 from payouts.ports import (
     Clock,
     Completion,
@@ -65,6 +66,24 @@ class QueryAnswers:
         else:
             await self._note(payout, result, found)
         await self.pauses.heed(payout.account, Side.QUERY, result.code)
+
+    async def take_lost(self, result: Result) -> bool:
+        """Apply the answer to a question that a restored database has forgotten; tell if it was.
+
+        The question's id names its payout. What it has not found is left alone: a *not found*
+        counts only for a question that is in the books.
+        """
+        asked = asked_about(result.originator_conversation_id or "")
+        if asked is None or decide_status(result)[0] is Found.NOT_FOUND:
+            return False
+        prefix, payout_id, asked_at = asked
+        payout = await self.store.find(payout_id)
+        own = (f"{prefix}_", f"{prefix}-r")  # Of a first and of a later submission.
+        if payout is None or not payout.originator_conversation_id.startswith(own):
+            return False
+        query_id = OriginatorConversationId(result.originator_conversation_id or "")
+        await self.take(Query(query_id=query_id, payout_id=payout_id, asked_at=asked_at), result)
+        return True
 
     async def not_found(self, payout: Payout, *, asked_at: datetime, query: Query | None) -> None:
         """Count a *not found*; two that count let the same id be sent again."""

@@ -9,6 +9,7 @@ from payouts.domain.errors import InvalidAmountError, InvalidMsisdnError
 from payouts.domain.values import (
     KENYA_MSISDN,
     PayoutId,
+    asked_about,
     conversation_id_for,
     format_amount,
     mask_msisdn,
@@ -79,3 +80,6 @@ def test_a_query_id_never_equals_a_payouts_id(payout_id: str) -> None:
     query_id = query_id_for("600000", "ORG", PayoutId("a"), asked)
     assert conversation_id_for("600000", "ORG", PayoutId(payout_id)) != query_id
     assert len(query_id_for("600000", "ORG", PayoutId("x" * 64), asked)) <= 128
+    own = query_id_for("600000", "ORG", PayoutId(payout_id), asked)
+    assert asked_about(own) == ("600000_ORG", payout_id, asked)
+    assert asked_about(conversation_id_for("600000", "ORG", PayoutId(payout_id))) is None

@@ -149,6 +149,37 @@ async def test_an_answer_that_knows_the_payment_shows_it_too(
     assert not store.calls("complete")
 
 
+@pytest.mark.parametrize(
+    ("query_id", "code", "taken"),
+    [
+        ("600000_ORG-q1_one", "0", True),
+        ("600000_ORG-q1_one", "2033", False),
+        ("600001_ORG-q1_one", "0", False),
+        ("600000_ORG-q1_\0", "0", False),
+        ("600000_ORG-q1_", "0", False),
+    ],
+    ids=["known there", "not found", "of another account", "no payout's id", "nobody's"],
+)
+async def test_an_answer_to_a_question_that_a_restore_forgot_is_taken(
+    query_id: str, code: str, *, taken: bool
+) -> None:
+    """Its id names the payout. What it has not found is left alone, with its incident.
+
+    Proved by leaving it unmatched: the simulation (seed 2036342) sent a payout again that the
+    core had just shown to know.
+    """
+    store = Port({"find": in_doubt()})
+    told = result(
+        code,
+        originator_conversation_id=OriginatorConversationId(query_id),
+        status=TransactionStatus.UNDER_WAY if code == "0" else None,
+    )
+    await completions(store, Clock(), Signals()).take_result(told)
+    assert len(store.calls("record_sighting")) == int(taken)
+    assert len(store.calls("record_incident")) == int(not taken)
+    assert not store.calls("record_not_found")
+
+
 async def test_a_query_that_blames_the_initiator_pauses_the_account() -> None:
     """The question settles nothing, and no further request goes out."""
     store = Port(
