@@ -8,7 +8,6 @@ from ops.bench.costs import CONCURRENCY, Broker, Instant, costs
 from ops.bench.errors import BenchError
 from ops.bench.measures import ROLES, Sample
 from ops.bench.scaling import (
-    CONNECTIONS,
     MEASURED,
     PAGE,
     Assumptions,
@@ -20,6 +19,7 @@ from ops.bench.scaling import (
     with_bench,
 )
 from ops.docs.sections import ROOT, filled
+from payouts.storage.engine import CONNECTIONS
 
 COST = Cost(
     cpu_us={"worker": 1000, "callback server": 600, "PostgreSQL": 500, "RabbitMQ": 400},
