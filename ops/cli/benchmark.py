@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit, UsageError
+from ops.cli.measured import folder_of, show
 from ops.cli.screen import Screen
 
 HALF_LOADS: Final = 3
@@ -59,7 +59,6 @@ def bench(
     from ops.bench.findings import Options  # noqa: PLC0415
     from ops.bench.run import run  # noqa: PLC0415
     from ops.bench.stacks import PEER_PYTHON, STACKS  # noqa: PLC0415
-    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
     names = list(dict.fromkeys(name.strip() for name in stacks.split(",") if name.strip()))
@@ -75,13 +74,8 @@ def bench(
         seconds=chosen.seconds,
         concurrency=chosen.concurrency,
         half_loads=min(chosen.rounds, HALF_LOADS) if chosen.half_load else 0,
-        output=output or ROOT / ".local" / "bench" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        output=folder_of(output),
     )
     results = run(options, screen.say)
-    if json:
-        screen.json(results.document)
-    else:
-        for line in results.markdown.splitlines():
-            screen.line(line)
-    screen.say(f"Written to {options.output}.")
+    show(screen, results.document, results.markdown, options.output, json=json)
     return Exit.DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit
+from ops.cli.measured import folder_of, show
 from ops.cli.screen import Screen
 
 LEAST = 500
@@ -33,15 +33,9 @@ def budget(
     """
     # Loaded here, so that looking at a payout loads no servers.
     from ops.bench.budget import Options, markdown, run  # noqa: PLC0415
-    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
-    folder = output or ROOT / ".local" / "bench" / f"budget-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = folder_of(output, "budget-")
     document = run(Options(payouts=payouts, output=folder), screen.say)
-    if json:
-        screen.json(document)
-    else:
-        for line in markdown(document).splitlines():
-            screen.line(line)
-    screen.say(f"Written to {folder}.")
+    show(screen, document, markdown(document), folder, json=json)
     return Exit.DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit
+from ops.cli.measured import folder_of, show
 from ops.cli.screen import Screen
 
 LEAST = 100
@@ -38,16 +38,10 @@ def full(
     """
     # Loaded here, so that looking at a payout loads no servers.
     from ops.bench.full import Options, markdown, run  # noqa: PLC0415
-    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
-    folder = output or ROOT / ".local" / "bench" / f"full-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = folder_of(output, "full-")
     options = Options(ended=ended, payouts=payouts, rounds=rounds, output=folder)
     document = run(options, screen.say)
-    if json:
-        screen.json(document)
-    else:
-        for line in markdown(document).splitlines():
-            screen.line(line)
-    screen.say(f"Written to {folder}.")
+    show(screen, document, markdown(document), folder, json=json)
     return Exit.DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit
+from ops.cli.measured import folder_of, show
 from ops.cli.screen import Screen
 
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -36,17 +36,11 @@ def growth(
     # Loaded here, so that looking at a payout loads no servers.
     from ops.bench.growth import Options, run  # noqa: PLC0415
     from ops.bench.growth_report import growing, markdown  # noqa: PLC0415
-    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
-    folder = output or ROOT / ".local" / "bench" / f"growth-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = folder_of(output, "growth-")
     document = run(Options(payouts=payouts, rounds=rounds, output=folder), screen.say)
-    if json:
-        screen.json(document)
-    else:
-        for line in markdown(document).splitlines():
-            screen.line(line)
-    screen.say(f"Written to {folder}.")
+    show(screen, document, markdown(document), folder, json=json)
     for name in growing(document):
         screen.complain(f"{name}: reads more rows the more payouts have ended.")
     return Exit.FAILED if growing(document) else Exit.DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ops.cli.exits import Exit, UsageError
+from ops.cli.measured import folder_of, show
 from ops.cli.screen import Screen
 
 LEAST_S = 2.0
@@ -42,22 +42,16 @@ def pace(
     # Loaded here, so that looking at a payout loads no servers.
     from ops.bench.pace import Options, run  # noqa: PLC0415
     from ops.bench.pace_report import broken, markdown  # noqa: PLC0415
-    from ops.demo.children import ROOT  # noqa: PLC0415
 
     screen = Screen()
     options = Options(
         workers=_numbers("--workers", workers, most=MOST_WORKERS),
         limits=_numbers("--limits", limits),
         seconds=seconds,
-        output=output or ROOT / ".local" / "bench" / f"pace-{datetime.now(UTC):%Y%m%d-%H%M%S}",
+        output=folder_of(output, "pace-"),
     )
     document = run(options, screen.say)
-    if json:
-        screen.json(document)
-    else:
-        for line in markdown(document).splitlines():
-            screen.line(line)
-    screen.say(f"Written to {options.output}.")
+    show(screen, document, markdown(document), options.output, json=json)
     for sentence in broken(document):
         screen.complain(sentence)
     return Exit.FAILED if broken(document) else Exit.DONE

@@ -1,7 +1,7 @@
 """The sessions in which batches are written: few, and with plans that are made once.
 
 Five statements are most of what the database does. Here they go to asyncpg as they are, past
-SQLAlchemy's execution, which took a fifth of a batch's time (docs/decisions/0012).
+SQLAlchemy's execution (docs/decisions/0012).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from payouts.storage.engine import (
 )
 
 _CLOSE_WITHIN_S: Final = 2.0
-# Planning took a third of the database's time: a batch is planned anew though it has but one good
-# plan, each row by its key. Left no other, a plan is as good however much a table has grown.
+# A batch would be planned anew each time, though it has but one good plan: each row by its key.
+# Left no other, a plan is as good however much a table has grown.
 _ONE_PLAN: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",

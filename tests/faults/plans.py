@@ -87,9 +87,7 @@ class PointPlan:
         self._seed = seed
         self._restless = restless
         self._before = dict(before)
-        self._wanted = {
-            name: min(times, enough - self._before.get(name, 0)) for name in tuple(names)
-        }
+        self._wanted = {name: min(times, enough - self._before.get(name, 0)) for name in names}
         self.kills: Counter[str] = Counter()
 
     @property
