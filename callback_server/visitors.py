@@ -13,7 +13,7 @@ from payouts.domain.signals import Signal
 from payouts.ports import Telemetry
 
 MAX_HEAD_BYTES: Final = 16 * 1024
-LOOK_AGAIN_S: Final = 0.05
+PASSES: Final = 8  # Of the loop, from a request's bytes to its handler; aiohttp needs three.
 SETTLED_S: Final = 5.0
 
 
@@ -107,8 +107,7 @@ class Visitors:
         before = visitor.head_bytes
         visitor.head_bytes += size
         if before <= MAX_HEAD_BYTES < visitor.head_bytes:
-            # Its body may have come along; by then the handler has been called.
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again, visitor)
+            self._look_again(visitor, PASSES)
 
     @contextmanager
     def request(
@@ -218,9 +217,18 @@ class Visitors:
             visitor.timer.cancel()
             visitor.timer = None
 
-    def _look_again(self, visitor: Visitor) -> None:
-        if visitor.phase is Phase.HEAD and visitor.head_bytes > MAX_HEAD_BYTES:
+    def _look_again(self, visitor: Visitor, passes: int) -> None:
+        """Drop who sent more than a head, unless a handler has been called for it by then.
+
+        Passes are counted instead of time: a whole request, its body along with its head, is
+        not taken for a head without end where the process stands still for a moment.
+        """
+        if visitor.phase is not Phase.HEAD or visitor.head_bytes <= MAX_HEAD_BYTES:
+            return
+        if passes == 0:
             self._drop(visitor, "head")
+        else:
+            asyncio.get_running_loop().call_soon(self._look_again, visitor, passes - 1)
 
     def _drop(self, visitor: Visitor, reason: str) -> None:
         self._tell(reason)

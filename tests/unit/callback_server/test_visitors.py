@@ -6,7 +6,14 @@ import asyncio
 
 import pytest
 
-from callback_server.visitors import MAX_HEAD_BYTES, SETTLED_S, Phase, Visitor, Visitors
+from callback_server.visitors import (
+    MAX_HEAD_BYTES,
+    PASSES,
+    SETTLED_S,
+    Phase,
+    Visitor,
+    Visitors,
+)
 from payouts.domain.signals import Signal
 
 
@@ -39,6 +46,11 @@ def enter(visitors: Visitors, dropped: Dropped, source: str, name: str) -> Visit
     if visitor is not None:
         visitors.name(visitor, name)
     return visitor
+
+
+async def loop_passes(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_the_greediest_source_makes_room_for_others(dropped: Dropped) -> None:
@@ -156,6 +168,26 @@ async def test_a_head_without_end_is_ended(dropped: Dropped) -> None:
     with visitors.request("a-2"):  # Its body came along with its head.
         await asyncio.wait_for(dropped.some.wait(), 5)
     assert (dropped.names, dropped.reasons) == (["a-1"], ["head"])
+
+
+async def test_a_large_request_is_no_head_however_slow_the_process_is(
+    dropped: Dropped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handler is called a few passes of the loop later, whatever the clock says by then.
+
+    Proved by looking again after 50 ms instead of after some passes: the request is dropped.
+    """
+    visitors = full(dropped)
+    visitor = enter(visitors, dropped, "a", "a-1")
+    assert visitor is not None
+    loop = asyncio.get_running_loop()
+    visitors.heard(visitor, MAX_HEAD_BYTES + 1)
+    later = loop.time() + 1
+    monkeypatch.setattr(loop, "time", lambda: later)  # The process has stood still.
+    await loop_passes(4)
+    with visitors.request("a-1"):
+        await loop_passes(2 * PASSES)
+    assert (dropped.names, visitor.inside) == ([], True)
 
 
 async def test_the_rest_of_a_refused_body_is_no_head(dropped: Dropped) -> None:
