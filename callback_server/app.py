@@ -15,7 +15,7 @@ from callback_server.routes import opened_runner
 from payouts.domain.errors import SettingsError, StoreRefusedError, StoreUnavailableError
 from payouts.domain.signals import Signal
 from payouts.messaging.connection import BrokerConnection
-from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher
+from payouts.messaging.event_publisher import AmqpEventPublisher
 from payouts.messaging.topology import Topology
 from payouts.runtime import (
     SystemClock,
@@ -62,11 +62,11 @@ async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:
         stack.push_async_callback(connection.close)
         declaring = Declaring(connection, topology, settings.account_names, stop)
         await declaring.begin(within_s=CONNECT_WITHIN_S)
-        publisher = ConfirmedPublisher(connection)
-        stack.push_async_callback(publisher.close)
+        events = AmqpEventPublisher(connection, topology)
+        stack.push_async_callback(events.close)
         store = await stack.enter_async_context(_store(settings, clock))
         await clock.look(store.database)
-        parts = Parts(settings, store, AmqpEventPublisher(publisher, topology), clock, telemetry)
+        parts = Parts(settings, store, events, clock, telemetry)
         sweeps = [
             *parts.sweeps.all(),
             Sweep(name="topology", rest_s=1.0, run=declaring.look),

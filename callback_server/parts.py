@@ -12,7 +12,7 @@ from callback_server.guards import AllowList
 from callback_server.handlers import Handlers
 from callback_server.sweeps import CallbackSweeps
 from callback_server.visitors import Visitors
-from payouts.messaging.publisher import AmqpEventPublisher
+from payouts.messaging.event_publisher import AmqpEventPublisher
 from payouts.mpesa.settings import AckNamespace
 from payouts.ports import Clock, Telemetry
 from payouts.services.completion import Completions

@@ -12,7 +12,8 @@ from payouts.domain.values import AccountName
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.consumer import CommandConsumer, Source
 from payouts.messaging.delivery import Delivery
-from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher, DeadLetters
+from payouts.messaging.event_publisher import AmqpEventPublisher
+from payouts.messaging.publisher import ConfirmedPublisher, DeadLetters
 from payouts.messaging.topology import Topology
 from payouts.mpesa.client import SoapGateway
 from payouts.ports import Clock, Telemetry
@@ -53,7 +54,10 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await topology.declare(taking, list(settings.accounts))
         publisher = ConfirmedPublisher(giving)
         stack.push_async_callback(publisher.close)
-        adapters = await _adapters(stack, settings, publisher, topology, telemetry)
+        events = AmqpEventPublisher(giving, topology)
+        stack.push_async_callback(events.close)
+        dead_letters = DeadLetters(publisher, topology)
+        adapters = await _adapters(stack, settings, events, dead_letters, telemetry)
         parts = Parts(settings, adapters)
         await parts.lease.enlist()
         stack.push_async_callback(parts.lease.retire)
@@ -133,8 +137,8 @@ def _sweeps(
 async def _adapters(
     stack: AsyncExitStack,
     settings: WorkerSettings,
-    publisher: ConfirmedPublisher,
-    topology: Topology,
+    events: AmqpEventPublisher,
+    dead_letters: DeadLetters,
     telemetry: Telemetry,
 ) -> Adapters:
     """Open the database, the gateway and the pace; the stack closes them."""
@@ -155,8 +159,8 @@ async def _adapters(
         store=store,
         gateway=await stack.enter_async_context(_gateway(settings, clock, pace)),
         pace=pace,
-        events=AmqpEventPublisher(publisher, topology),
-        dead_letters=DeadLetters(publisher, topology),
+        events=events,
+        dead_letters=dead_letters,
         clock=clock,
         telemetry=telemetry,
     )

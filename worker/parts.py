@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from payouts.domain.commands import AccountRules
 from payouts.domain.values import AccountName
-from payouts.messaging.publisher import AmqpEventPublisher, DeadLetters
+from payouts.messaging.event_publisher import AmqpEventPublisher
+from payouts.messaging.publisher import DeadLetters
 from payouts.mpesa.client import SoapGateway
 from payouts.ports import Telemetry
 from payouts.runtime import system_jitter

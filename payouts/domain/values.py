@@ -26,6 +26,7 @@ KENYA_MSISDN: Final = r"254(7|1)[0-9]{8}"
 
 MAX_MSISDN: Final = 24
 
+_PAYMENT_ID: Final = re.compile(r"[^_]+_[A-Za-z0-9]{1,32}(-r[0-9]{1,9})?_([A-Za-z0-9._-]{1,64})")
 _QUERY_ID: Final = re.compile(r"([^_]+_[A-Za-z0-9]+)-q([0-9]{1,11})_")
 _VISIBLE_HEAD = 4
 _VISIBLE_TAIL = 4
@@ -120,6 +121,16 @@ def retry_ids_for(
         PayoutId(f"{payout_id}-r{number}"),
         OriginatorConversationId(f"{prefix}-r{number}_{payout_id}"),
     )
+
+
+def payout_named(identifier: str) -> PayoutId | None:
+    """Return the id of the submission that a payment's id on the wire names by its form.
+
+    Whether there is such a payout, and was sent under this id, only the books can tell. None: it
+    has not the form of `conversation_id_for` or `retry_ids_for`.
+    """
+    found = _PAYMENT_ID.fullmatch(identifier)
+    return None if found is None else PayoutId(found[2] + (found[1] or ""))
 
 
 def asked_about(identifier: str) -> tuple[str, PayoutId, datetime] | None:

@@ -4,12 +4,8 @@ from payouts.messaging.codec import decode_command, encode_command, encode_event
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.consumer import CommandConsumer, Source
 from payouts.messaging.delivery import Delivery
-from payouts.messaging.publisher import (
-    AmqpEventPublisher,
-    CommandPublisher,
-    ConfirmedPublisher,
-    DeadLetters,
-)
+from payouts.messaging.event_publisher import AmqpEventPublisher
+from payouts.messaging.publisher import CommandPublisher, ConfirmedPublisher, DeadLetters
 from payouts.messaging.stream import CommandStream, Outgoing
 from payouts.messaging.topology import Topology
 

@@ -13,9 +13,8 @@ from aiormq import Channel
 from pamqp.commands import Basic
 
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
-from payouts.domain.events import Event
 from payouts.domain.values import AccountName
-from payouts.messaging.codec import COMMAND_CONTENT_TYPE, EVENT_CONTENT_TYPE, encode_event
+from payouts.messaging.codec import COMMAND_CONTENT_TYPE
 from payouts.messaging.connection import CHANNEL_TIMEOUT_S, BrokerConnection, broker_errors
 from payouts.messaging.dead import dead_properties
 from payouts.messaging.delivery import Delivery
@@ -137,35 +136,6 @@ async def _close(channel: Channel) -> None:
     with suppress(BrokerUnavailableError), broker_errors("close a channel"):
         async with asyncio.timeout(CHANNEL_TIMEOUT_S):
             await channel.close()
-
-
-class AmqpEventPublisher:
-    """Publishes events to the topic exchange (contract.md §2); an EventPublisher."""
-
-    def __init__(self, publisher: ConfirmedPublisher, topology: Topology) -> None:
-        self._publisher = publisher
-        self._exchange = topology.events
-
-    async def publish(self, event: Event) -> None:
-        """Return once at least one queue has the event.
-
-        Raises:
-            UnroutableError: no queue is bound for its type.
-            BrokerUnavailableError: it is not certain that it was taken; publish it again.
-        """
-        await self._publisher.publish(
-            self._exchange,
-            event.type,
-            encode_event(event),
-            Basic.Properties(
-                content_type=EVENT_CONTENT_TYPE,
-                delivery_mode=PERSISTENT,
-                message_id=event.event_id,
-                correlation_id=event.subject,
-                message_type=event.type,
-                timestamp=event.time.astimezone(UTC),
-            ),
-        )
 
 
 class CommandPublisher:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.payout import ENDED, Payout, sources_of
-from payouts.domain.values import ConversationId, OriginatorConversationId, PayoutId
+from payouts.domain.values import (
+    ConversationId,
+    OriginatorConversationId,
+    PayoutId,
+    payout_named,
+)
 from payouts.ports import Completion, CompletionOutcome, Query
 from payouts.storage.archive import match_archived, standing
-from payouts.storage.batch import BatchWriter
+from payouts.storage.batch import GAP_S, BatchWriter
 from payouts.storage.engine import Sessions
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import payout_of
@@ -51,10 +56,12 @@ _TYPES: Final = {
 }
 _NAMES: Final = tuple(_TYPES)
 _STEPS: Final = f"m AS (SELECT * FROM {unnested(_TYPES)})"  # noqa: S608
-_GUARD: Final = """p.state = ANY (string_to_array(m.sources, ','))
-    AND (p.originator_conversation_id = m.own_id OR p.conversation_id = m.conversation_id)
+_AGREES: Final = """p.state = ANY (string_to_array(m.sources, ','))
     AND (m.amount_minor IS NULL OR m.amount_minor = p.amount_minor)
     AND (m.receiver IS NULL OR m.receiver = p.msisdn)"""
+_BY_OWN_ID: Final = f"p.originator_conversation_id = m.own_id AND {_AGREES}"
+_BY_EITHER: Final = f"""(p.originator_conversation_id = m.own_id
+    OR p.conversation_id = m.conversation_id) AND {_AGREES}"""
 _QUERY: Final = text("""
 SELECT query_id, payout_id, asked_at FROM queries
 WHERE query_id = CAST(:own_id AS text) OR conversation_id = CAST(:conversation_id AS text)
@@ -75,7 +82,7 @@ class Finding(Part):
         conversation_id: ConversationId | None,
     ) -> Payout | None:
         """Return the payout with this id of its own, else the only one with the gateway's id."""
-        matched = await _match(self._database, [(originator_conversation_id, conversation_id)])
+        matched = await _match(self._database, {0: (originator_conversation_id, conversation_id)})
         return await self.find(PayoutId(matched[0])) if matched else None
 
     async def find_query(
@@ -102,11 +109,13 @@ class Completing(Part):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._end = entering(_STEPS, join=NAMED, guard=_GUARD, progress=False)
+        self._end_named = entering(_STEPS, join=NAMED, guard=_BY_OWN_ID, progress=False)
+        self._end_matched = entering(_STEPS, join=NAMED, guard=_BY_EITHER, progress=False)
         self._completions: BatchWriter[Completion, CompletionOutcome] = BatchWriter(
             "completions",
             self._write_completions,
             key=lambda one: one.originator_conversation_id or one.conversation_id,
+            gap_s=GAP_S,
         )
         self._writers.append(self._completions)
 
@@ -123,14 +132,15 @@ class Completing(Part):
     async def _write_completions(
         self, completions: Sequence[Completion]
     ) -> list[CompletionOutcome]:
-        ids = [(one.originator_conversation_id, one.conversation_id) for one in completions]
-        matched = await _match(self._batches, ids)
-        applied: dict[int, Payout] = {}
-        for ordinals in _rounds(matched):
-            rows = [_row_of(completions[n], matched[n]) for n in ordinals]
-            entered = await self._batches.fetch(self._end, arrays_of(_NAMES, rows))
-            ended = {row[0]: payout_of(row) for row in entered}
-            applied |= {n: ended[matched[n]] for n in ordinals if matched[n] in ended}
+        # An ordinary Result names its payout by the form of its id, and is done with that.
+        applied = await self._end(self._end_named, completions, _named(completions))
+        rest = [n for n in range(len(completions)) if n not in applied]
+        matched: dict[int, str] = {}
+        if rest:
+            ids = {n: _ids_of(completions[n]) for n in rest}
+            matched = await _match(self._batches, ids)
+            for one_round in _rounds(matched):
+                applied |= await self._end(self._end_matched, completions, one_round)
         others = {name for n, name in matched.items() if n not in applied}
         known = await standing(self._database, sorted(others)) if others else {}
         return [
@@ -142,15 +152,47 @@ class Completing(Part):
             for n in range(len(completions))
         ]
 
+    async def _end(
+        self,
+        statement: TextClause,
+        completions: Sequence[Completion],
+        payout_ids: Mapping[int, str],
+    ) -> dict[int, Payout]:
+        """End each payout once; return those that have ended, by position.
+
+        Locks are taken in the order of payout ids, as everywhere.
+        """
+        if not payout_ids:
+            return {}
+        ordinals = sorted(payout_ids, key=payout_ids.__getitem__)
+        rows = [_row_of(completions[n], payout_ids[n]) for n in ordinals]
+        entered = await self._batches.fetch(statement, arrays_of(_NAMES, rows))
+        ended = {row[0]: payout_of(row) for row in entered}
+        return {n: ended[name] for n, name in payout_ids.items() if name in ended}
+
+
+def _ids_of(completion: Completion) -> tuple[str | None, str | None]:
+    return completion.originator_conversation_id, completion.conversation_id
+
+
+def _named(completions: Sequence[Completion]) -> dict[int, str]:
+    """Return by position which payouts the Results name by the form of their ids, each once."""
+    found: dict[str, int] = {}
+    for n, one in enumerate(completions):
+        name = payout_named(one.originator_conversation_id or "")
+        if name is not None:
+            found.setdefault(name, n)
+    return {n: name for name, n in found.items()}
+
 
 async def _match(
-    database: Sessions, ids: Sequence[tuple[str | None, str | None]]
+    database: Sessions, ids: Mapping[int, tuple[str | None, str | None]]
 ) -> dict[int, str]:
     """Return the payout ids by position; what is for life may be looked up beforehand.
 
     A Result of what was archived long ago finds its payout too, and changes nothing.
     """
-    said = [(storable(own), storable(other), n) for n, (own, other) in enumerate(ids)]
+    said = [(storable(own), storable(other), n) for n, (own, other) in ids.items()]
     rows = await database.fetch(
         _MATCH,
         {
@@ -166,8 +208,8 @@ async def _match(
     return matched
 
 
-def _rounds(matched: Mapping[int, str]) -> list[list[int]]:
-    """Return positions so that each round has every payout once, in lock order.
+def _rounds(matched: Mapping[int, str]) -> list[dict[int, str]]:
+    """Return the positions in rounds of which each has every payout once.
 
     Several Results of one payout in one batch are applied as if they had come one by one.
     """
@@ -179,7 +221,7 @@ def _rounds(matched: Mapping[int, str]) -> list[list[int]]:
                 break
         else:
             rounds.append({payout_id: ordinal})
-    return [[one[payout_id] for payout_id in sorted(one)] for one in rounds]
+    return [{ordinal: payout_id for payout_id, ordinal in one.items()} for one in rounds]
 
 
 def _row_of(completion: Completion, payout_id: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ from payouts.domain.events import Event
 from payouts.domain.payout import HELD_REPEAT, HELD_RETURNED, HELD_RUN, Payout, State
 from payouts.ports import Intent, IntentOutcome, Recorded
 from payouts.storage.archive import TELL_AGAIN, archived, standing
-from payouts.storage.batch import BatchWriter
+from payouts.storage.batch import GAP_S, BatchWriter
 from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
 from payouts.storage.steps import arrays_of, end_event_id, reason_columns, unnested
@@ -160,7 +160,10 @@ class Intake(Part):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._intents: BatchWriter[Intent, IntentOutcome] = BatchWriter(
-            "intents", self._write_intents, key=lambda intent: intent.payout.payout_id
+            "intents",
+            self._write_intents,
+            key=lambda intent: intent.payout.payout_id,
+            gap_s=GAP_S,
         )
         self._writers.append(self._intents)
 

@@ -259,7 +259,7 @@ class RealBed:
 
     def publisher(self) -> EventPublisher:
         """Return a publisher."""
-        return AmqpEventPublisher(self._publisher, TOPOLOGY)
+        return AmqpEventPublisher(self._connection, TOPOLOGY, timeout_s=1.0)
 
     def dead_letters(self) -> DeadLetters:
         """Return what puts commands aside."""

@@ -17,7 +17,8 @@ from payouts.domain.commands import DEFAULT_ACCOUNT, AccountRules, validate
 from payouts.domain.events import Event, rejection_of
 from payouts.messaging.codec import decode_command
 from payouts.messaging.connection import BrokerConnection
-from payouts.messaging.publisher import AmqpEventPublisher, ConfirmedPublisher
+from payouts.messaging.event_publisher import AmqpEventPublisher
+from payouts.messaging.publisher import ConfirmedPublisher
 from payouts.messaging.topology import Topology
 
 pytestmark = pytest.mark.servers
@@ -74,7 +75,7 @@ async def test_consumer_takes_a_repeated_event_once(
     async with await aio_pika.connect(amqp_url) as connection:
         await consume_events.declare(await connection.channel())
     publisher = ConfirmedPublisher(declared)
-    relay = AmqpEventPublisher(publisher, TOPOLOGY)
+    relay = AmqpEventPublisher(declared, TOPOLOGY)
     until = asyncio.Event()
     consuming = asyncio.create_task(consume_events.consume(amqp_url, books, until=until))
 

@@ -225,7 +225,7 @@ _RELAY: Final = (
     _method(
         "publish",
         "publish an event: begun / sent, not confirmed / confirmed, not marked",
-        "payouts.messaging.publisher:AmqpEventPublisher.publish",
+        "payouts.messaging.event_publisher:AmqpEventPublisher.publish",
         (B, D, A),
         BOTH,
         often=10,

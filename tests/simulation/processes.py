@@ -18,7 +18,8 @@ from payouts.domain.signals import Signal
 from payouts.domain.values import AccountName, OriginatorConversationId
 from payouts.messaging.consumer import CommandConsumer
 from payouts.messaging.delivery import Delivery
-from payouts.messaging.publisher import AmqpEventPublisher, DeadLetters
+from payouts.messaging.event_publisher import AmqpEventPublisher
+from payouts.messaging.publisher import DeadLetters
 from payouts.messaging.session import Handler
 from payouts.mpesa.client import SoapGateway
 from payouts.services.sweeps import Sweep, SweepLoops

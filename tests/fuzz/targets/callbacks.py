@@ -15,7 +15,7 @@ from callback_server.parts import Parts
 from callback_server.routes import opened_runner
 from payouts.domain.payout import Payout
 from payouts.domain.signals import SIGNALS, Signal
-from payouts.messaging.publisher import AmqpEventPublisher
+from payouts.messaging.event_publisher import AmqpEventPublisher
 from payouts.ports import Completion, CompletionOutcome, Incident, Query
 from payouts.settings import CallbackSettings
 from payouts.storage.store import PostgresStore

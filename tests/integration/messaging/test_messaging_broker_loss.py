@@ -1,11 +1,15 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
+import aio_pika
 import pytest
 from messaging_bed import ACCOUNT, TOPOLOGY, Bed, Recorder, until
 
 from ops.local import LocalStack
 from payouts.domain.errors import BrokerUnavailableError
+from payouts.domain.events import Event
+from payouts.messaging import AmqpEventPublisher
 
 SETTLED_AFTER_S = 2.0
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
@@ -25,6 +29,25 @@ async def mortal_bed(mortal_stack: LocalStack) -> AsyncIterator[Bed]:
         yield bed
     await asyncio.to_thread(mortal_stack.revive)
     await asyncio.to_thread(mortal_stack.rabbitmq.drop_vhost, "mortal")
+
+
+async def bound(bed: Bed) -> str:
+    """Declare a durable queue of all events, classic, as a new quorum queue may lose its leader."""
+    async with await aio_pika.connect(bed.url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("heard", durable=True)
+        await queue.bind(TOPOLOGY.events, routing_key="#")
+    return "heard"
+
+
+def event_of(number: int) -> Event:
+    return Event(
+        event_id=f"0b9a2c9a-0000-5000-8000-{number:012d}",
+        type="payout.succeeded",
+        subject=f"pay-{number}",
+        time=datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC),
+        data={},
+    )
 
 
 async def test_consumer_and_publisher_outlive_the_broker(
@@ -54,15 +77,21 @@ async def test_consumer_and_publisher_outlive_the_broker(
     assert await mortal_bed.depth(TOPOLOGY.queue_of(ACCOUNT)) == 0
 
 
+@pytest.mark.parametrize("what", ["commands", "events"])
 async def test_publications_in_flight_at_a_kill_are_not_taken_as_published(
-    mortal_bed: Bed, mortal_stack: LocalStack
+    mortal_bed: Bed, mortal_stack: LocalStack, what: str
 ) -> None:
     """Each publication either was confirmed, and then lies in the queue, or raises."""
     confirmed: list[int] = []
     enough = asyncio.Event()
+    events = AmqpEventPublisher(mortal_bed.connection, TOPOLOGY)
+    queue = TOPOLOGY.queue_of(ACCOUNT) if what == "commands" else await bound(mortal_bed)
 
     async def publish(number: int) -> None:
-        await mortal_bed.commands.publish(ACCOUNT, b"{}", message_id=f"pay-{number}")
+        if what == "commands":
+            await mortal_bed.commands.publish(ACCOUNT, b"{}", message_id=f"pay-{number}")
+        else:
+            await events.publish(event_of(number))
         confirmed.append(number)
         if len(confirmed) >= 200:
             enough.set()
@@ -74,4 +103,5 @@ async def test_publications_in_flight_at_a_kill_are_not_taken_as_published(
     assert {type(one) for one in outcomes} <= {type(None), BrokerUnavailableError}
     await asyncio.to_thread(mortal_stack.rabbitmq.start)
     await until(lambda: mortal_bed.connection.connected)
-    await mortal_bed.until_depth(TOPOLOGY.queue_of(ACCOUNT), len(confirmed), or_more=True)
+    await mortal_bed.until_depth(queue, len(confirmed), or_more=True)
+    await events.close()

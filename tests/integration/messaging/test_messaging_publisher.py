@@ -15,6 +15,7 @@ from payouts.domain.values import AccountName
 from payouts.messaging import (
     AmqpEventPublisher,
     BrokerConnection,
+    CommandPublisher,
     ConfirmedPublisher,
     DeadLetters,
 )
@@ -42,7 +43,7 @@ async def bind_events(bed: Bed, arguments: dict[str, FieldValue] | None = None) 
 async def test_an_event_has_the_body_and_properties_of_the_contract(bed: Bed) -> None:
     """A downstream consumer sees a persistent CloudEvents object under its own id."""
     await bind_events(bed)
-    await AmqpEventPublisher(bed.publisher, TOPOLOGY).publish(EVENT)
+    await AmqpEventPublisher(bed.connection, TOPOLOGY).publish(EVENT)
     message = await bed.take("heard")
     assert message.routing_key == message.type == "payout.succeeded"
     assert message.message_id == EVENT.event_id
@@ -64,7 +65,7 @@ async def test_an_event_has_the_body_and_properties_of_the_contract(bed: Bed) ->
 
 async def test_an_event_that_no_queue_takes_raises(bed: Bed) -> None:
     """Nobody listens: the publisher hears of it, and the channel goes on."""
-    events = AmqpEventPublisher(bed.publisher, TOPOLOGY)
+    events = AmqpEventPublisher(bed.connection, TOPOLOGY)
     with pytest.raises(UnroutableError):
         await events.publish(EVENT)
     await bind_events(bed)
@@ -73,16 +74,51 @@ async def test_an_event_that_no_queue_takes_raises(bed: Bed) -> None:
 
 
 async def test_an_unroutable_event_published_twice_at_once_raises_twice(bed: Bed) -> None:
-    """Both callers hear that nobody took it.
-
-    Proved by taking the wait for an earlier one of the same id out: the library then gives the
-    return to one and a confirm to the other, whose event would count as published.
-    """
-    events = AmqpEventPublisher(bed.publisher, TOPOLOGY)
+    """All callers hear that nobody took it; it is published once somebody listens."""
+    events = AmqpEventPublisher(bed.connection, TOPOLOGY)
     outcomes = await asyncio.gather(
         *(events.publish(EVENT) for _ in range(5)), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [UnroutableError] * 5
+    await bind_events(bed)
+    await events.publish(EVENT)
+
+
+async def test_an_unroutable_command_published_twice_at_once_raises_twice(bed: Bed) -> None:
+    """All callers hear that nobody took it.
+
+    Proved by taking the wait for an earlier one of the same id out: the library then gives the
+    return to one and a confirm to the others, whose commands would count as published.
+    """
+    unknown = AccountName("nobody")
+    outcomes = await asyncio.gather(
+        *(bed.commands.publish(unknown, b"{}", message_id="pay-1") for _ in range(5)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [UnroutableError] * 5
+
+
+async def test_an_event_that_is_not_confirmed_in_time_is_not_taken_as_published(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its channel is left, so that a late confirm finds nobody; the next event takes another.
+
+    Proved by staying on it: the next event waits for a confirm that goes to no one either.
+    """
+    await bind_events(bed)
+    events = AmqpEventPublisher(bed.connection, TOPOLOGY, timeout_s=2.0)
+    await events.publish(EVENT)
+    channel = events._channel
+    assert channel is not None
+
+    async def lost(_: object) -> None:
+        """Hear no confirm."""
+
+    monkeypatch.setattr(channel, "_on_confirm_frame", lost)
+    with pytest.raises(BrokerUnavailableError, match="too long"):
+        await events.publish(EVENT)
+    await events.publish(EVENT)
+    await events.close()
 
 
 async def test_many_publications_are_in_flight_at_once(bed: Bed) -> None:
@@ -102,7 +138,7 @@ async def test_a_command_for_an_unknown_account_raises(bed: Bed) -> None:
 async def test_a_message_that_rabbitmq_refuses_is_not_taken_as_published(bed: Bed) -> None:
     """A full downstream queue nacks; the event stays ours and the channel goes on."""
     await bind_events(bed, {"x-max-length": 1, "x-overflow": "reject-publish"})
-    events = AmqpEventPublisher(bed.publisher, TOPOLOGY)
+    events = AmqpEventPublisher(bed.connection, TOPOLOGY)
     outcomes = [
         (await asyncio.gather(events.publish(EVENT), return_exceptions=True))[0]
         for _ in range(20)  # The queue may take a few more than its limit.
@@ -118,7 +154,7 @@ async def test_a_missing_exchange_is_told_and_the_next_publication_works(bed: Be
     async with connection:
         channel = await connection.channel()
         await channel.exchange_delete("payouts.events")
-    events = AmqpEventPublisher(bed.publisher, TOPOLOGY)
+    events = AmqpEventPublisher(bed.connection, TOPOLOGY)
     with pytest.raises(BrokerUnavailableError, match=r"no exchange 'payouts.events'"):
         await events.publish(EVENT)
     await bed.send(b"goes-on")
@@ -131,9 +167,13 @@ async def test_without_a_connection_publishing_raises_in_bounded_time() -> None:
     with pytest.raises(BrokerUnavailableError):
         await connection.open(within_s=0.2)
     publisher = ConfirmedPublisher(connection, timeout_s=0.1)
+    events = AmqpEventPublisher(connection, TOPOLOGY, timeout_s=0.1)
     with pytest.raises(BrokerUnavailableError):
-        await AmqpEventPublisher(publisher, TOPOLOGY).publish(EVENT)
+        await CommandPublisher(publisher, TOPOLOGY).publish(ACCOUNT, b"{}", message_id="pay-1")
+    with pytest.raises(BrokerUnavailableError):
+        await events.publish(EVENT)
     await publisher.close()
+    await events.close()
     await connection.close()
 
 

@@ -1,13 +1,14 @@
-"""What arrives during a commit is the next commit; nobody waits for a timer, or for ever."""
+"""What arrives during a commit, or soon after another, is the next one; nobody waits for ever."""
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from storage_bed import until
 
 from payouts.domain.errors import StoreRefusedError, StoreUnavailableError
-from payouts.storage.batch import BatchWriter
+from payouts.storage.batch import WORTH, BatchWriter
 
 
 class Slow:
@@ -29,7 +30,7 @@ class Slow:
             raise StoreUnavailableError("(y)")
         return [item.upper() for item in items]
 
-    def writer(self, **limits: int) -> BatchWriter[str, str]:
+    def writer(self, **limits: Any) -> BatchWriter[str, str]:
         """Give a writer whose keys are items without their exclamation marks."""
         return BatchWriter("test", self.write, key=lambda item: item.rstrip("!"), **limits)
 
@@ -38,6 +39,11 @@ async def submit(writer: BatchWriter[str, str], items: Sequence[str]) -> list[as
     tasks = [asyncio.create_task(writer.submit(item)) for item in items]
     await asyncio.sleep(0)
     return tasks
+
+
+async def passes() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def test_a_single_item_is_written_at_once() -> None:
@@ -66,6 +72,57 @@ async def test_what_arrives_during_a_commit_is_the_next_one_in_order() -> None:
 
     assert await asyncio.gather(*tasks) == ["A", "B", "C", "D", "E"]
     assert slow.batches == [["a"], ["b", "c", "d"], ["e"]]
+    await writer.stop()
+
+
+async def test_commits_begin_a_gap_apart_and_hold_what_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A lone item is written at once; those soon after it share the next commit.
+
+    Proved by leaving out the wait: the second is written alone.
+    """
+    slow = Slow()
+    slow.may_write.set()
+    writer = slow.writer(gap_s=600)
+    writer.start()
+    assert await writer.submit("a") == "A"
+    tasks = await submit(writer, ["b"])
+    await passes()
+    tasks += await submit(writer, ["c"])
+    assert slow.batches == [["a"]]
+
+    loop = asyncio.get_running_loop()
+    later = loop.time() + 600
+    monkeypatch.setattr(loop, "time", lambda: later)
+
+    assert await asyncio.gather(*tasks) == ["B", "C"]
+    assert slow.batches == [["a"], ["b", "c"]]
+    await writer.stop()
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["worth a commit", "stops"])
+async def test_a_gap_ends_early(*, stops: bool) -> None:
+    """Enough items are worth a commit at once, and a writer that stops waits for nothing.
+
+    Proved by having neither wake the writer: the test waits for the gap, and ends in time-out.
+    """
+    slow = Slow()
+    slow.may_write.set()
+    writer = slow.writer(gap_s=600)
+    writer.start()
+    assert await writer.submit("a") == "A"
+    wanted = [f"b{n}" for n in range(1 if stops else WORTH)]
+    tasks = await submit(writer, wanted[:1])
+    await passes()
+    tasks += await submit(writer, wanted[1:])
+
+    async with asyncio.timeout(10):
+        if stops:
+            await writer.stop()
+        await asyncio.gather(*tasks)
+
+    assert slow.batches == [["a"], wanted]
     await writer.stop()
 
 

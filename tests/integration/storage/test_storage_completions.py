@@ -123,6 +123,27 @@ async def test_a_gateway_id_that_two_payouts_have_names_neither(bed: Bed) -> Non
     assert (outcome.applied, outcome.payout) == (False, None)
 
 
+async def test_an_id_is_believed_only_where_the_payout_was_sent_under_it(bed: Bed) -> None:
+    """The form of an id names a payout; the books decide whether it is that payout's.
+
+    Proved by ending what the form names by either id: of two with one gateway's id, it ends one.
+    """
+    for name in ("a", "b"):
+        await bed.intend(payout(name))
+        await bed.store.move(move(name, State.ACCEPTED, conversation_id=ConversationId("AG_twice")))
+    elsewhere = OriginatorConversationId("999999_ORG_a")
+
+    outcome = await bed.store.complete(
+        completion(
+            "a",
+            originator_conversation_id=elsewhere,
+            conversation_id=ConversationId("AG_twice"),
+        )
+    )
+
+    assert (outcome.applied, outcome.payout) == (False, None)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"amount_minor": 125_051}, {"receiver": "254700000000"}], ids=["amount", "receiver"]
 )

@@ -126,7 +126,8 @@ def writes(store: PostgresStore) -> Wanted:
     marked = {"event_ids": ["00000000-0000-0000-0000-000000000001"] * 99, "at": NOW}
     return [
         (store._enter, moves(100), {"payouts_payout_id_key"}),
-        (store._end, ends, {"payouts_payout_id_key"}),
+        (store._end_named, ends, {"payouts_payout_id_key"}),
+        (store._end_matched, ends, {"payouts_payout_id_key"}),
         (
             completions._MATCH,
             looked_up,

@@ -15,7 +15,9 @@ from payouts.domain.values import (
     mask_msisdn,
     normalise_msisdn,
     parse_amount,
+    payout_named,
     query_id_for,
+    retry_ids_for,
 )
 
 KENYA = re.compile(KENYA_MSISDN)
@@ -83,3 +85,16 @@ def test_a_query_id_never_equals_a_payouts_id(payout_id: str) -> None:
     own = query_id_for("600000", "ORG", PayoutId(payout_id), asked)
     assert asked_about(own) == ("600000_ORG", payout_id, asked)
     assert asked_about(conversation_id_for("600000", "ORG", PayoutId(payout_id))) is None
+
+
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True), st.integers(2, 99))
+def test_a_payments_id_names_its_submission(payout_id: str, number: int) -> None:
+    """Of a first submission and of a later one; an id of another form names none."""
+    first = conversation_id_for("600000", "ORG", PayoutId(payout_id))
+    retried, later = retry_ids_for(first, PayoutId(payout_id), number)
+    assert (payout_named(first), payout_named(later)) == (payout_id, retried)
+    question = query_id_for(
+        "600000", "ORG", PayoutId(payout_id), datetime(2026, 11, 23, tzinfo=UTC)
+    )
+    for other in (question, payout_id.replace("_", "-"), f"{first}!", ""):
+        assert payout_named(other) is None
