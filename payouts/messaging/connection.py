@@ -68,6 +68,13 @@ def cause_of(error: BaseException) -> str:
     return said[:MAX_CAUSE]
 
 
+async def close_channel(channel: Channel) -> None:
+    """Close a channel if that can be done, in bounded time."""
+    with suppress(BrokerUnavailableError), broker_errors("close a channel"):
+        async with asyncio.timeout(CHANNEL_TIMEOUT_S):
+            await channel.close()
+
+
 def tell_if_failed(task: asyncio.Task[None]) -> None:
     """Report a background task that ended by a mistake of ours instead of losing it."""
     if not task.cancelled() and (error := task.exception()) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 from itertools import takewhile
 from typing import Final
 
@@ -16,12 +15,7 @@ from pamqp.header import ContentHeader
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
 from payouts.domain.events import Event
 from payouts.messaging.codec import encode_event
-from payouts.messaging.connection import (
-    CHANNEL_TIMEOUT_S,
-    BrokerConnection,
-    broker_errors,
-    cause_of,
-)
+from payouts.messaging.connection import BrokerConnection, cause_of, close_channel
 from payouts.messaging.frames import EventFrames
 from payouts.messaging.topology import Topology
 
@@ -95,7 +89,7 @@ class AmqpEventPublisher:
         """Leave a channel that does not confirm; a late confirm must find nobody waiting."""
         if self._channel is channel:
             self._channel = None
-            task = asyncio.create_task(_close(channel))
+            task = asyncio.create_task(close_channel(channel))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -200,9 +194,3 @@ class _EventChannel(Channel):
     def _has_closed(self, closing: asyncio.Future[object]) -> None:
         reason = None if closing.cancelled() else closing.exception()
         self._unconfirmed.fail("The connection was lost" if reason is None else cause_of(reason))
-
-
-async def _close(channel: Channel) -> None:
-    with suppress(BrokerUnavailableError), broker_errors("close a channel"):
-        async with asyncio.timeout(CHANNEL_TIMEOUT_S):
-            await channel.close()

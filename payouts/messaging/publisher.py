@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -15,7 +14,7 @@ from pamqp.commands import Basic
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
 from payouts.domain.values import AccountName
 from payouts.messaging.codec import COMMAND_CONTENT_TYPE
-from payouts.messaging.connection import CHANNEL_TIMEOUT_S, BrokerConnection, broker_errors
+from payouts.messaging.connection import BrokerConnection, broker_errors, close_channel
 from payouts.messaging.dead import dead_properties
 from payouts.messaging.delivery import Delivery
 from payouts.messaging.topology import Topology
@@ -127,15 +126,9 @@ class ConfirmedPublisher:
         """Leave a channel that does not confirm; a late confirm must find nobody waiting."""
         if self._channel is channel:
             self._channel = None
-            task = asyncio.create_task(_close(channel))
+            task = asyncio.create_task(close_channel(channel))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-
-
-async def _close(channel: Channel) -> None:
-    with suppress(BrokerUnavailableError), broker_errors("close a channel"):
-        async with asyncio.timeout(CHANNEL_TIMEOUT_S):
-            await channel.close()
 
 
 class CommandPublisher:

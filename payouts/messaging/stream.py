@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aiormq import Channel
@@ -14,7 +13,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from payouts.domain.errors import BrokerUnavailableError, PayoutsError, UnroutableError
-from payouts.messaging.connection import CHANNEL_TIMEOUT_S, BrokerConnection, broker_errors
+from payouts.messaging.connection import BrokerConnection, broker_errors, close_channel
 from payouts.messaging.frames import CommandFrames
 from payouts.messaging.topology import Topology
 
@@ -168,9 +167,7 @@ class CommandStream:
     async def close(self) -> None:
         """Close the channel."""
         if self._channel is not None and not self._channel.is_closed:
-            with suppress(BrokerUnavailableError), broker_errors("close a channel"):
-                async with asyncio.timeout(CHANNEL_TIMEOUT_S):
-                    await self._channel.close()
+            await close_channel(self._channel)
 
     async def _open(self) -> tuple[_StreamChannel, CommandFrames]:
         if self._channel is None or self._frames is None:
