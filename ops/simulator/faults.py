@@ -33,6 +33,7 @@ class Plan:
     result_code: str = ""
     pays: bool = False
     contradiction: str = ""
+    lost: bool = False
     other_amount: bool = False
     other_receiver: bool = False
     remembers: bool = True
@@ -245,6 +246,9 @@ KINDS: Mapping[str, Kind] = {
     "result_late": Kind("the Result comes late", _late, "seconds"),
     "result_twice": Kind("the Result is sent twice", _times(2)),
     "result_never": Kind("no Result is sent", _times(0)),
+    "result_lost": Kind(
+        "the Result is lost on its way; the broker's log has it", _set("lost", value=True)
+    ),
     "result_failed": Kind("not paid; the Result has this code", _fail(), "code", required=True),
     "result_failed_paid": Kind(
         "paid, though the Result has this code", _fail(pays=True), "code", required=True

@@ -28,6 +28,7 @@ def _rows() -> Iterator[tuple[int, str, str, int]]:
     yield 0, "", "paid, Result in the ordinary time", 0
     yield 1, "result_late", "paid, the Result comes late", 0
     yield 2, "result_never", "paid, no Result; only a query tells", 0
+    yield 39, "result_lost", "paid, the Result is lost; the broker's log has it", 0
     yield 3, "result_twice", "paid, the Result comes twice", 0
     yield 4, "result_early", "paid, the Result comes before the Response", 0
     yield 5, "result_contradicting:success_first", "paid, Result success, then failure (17)", 0

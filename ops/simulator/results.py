@@ -52,6 +52,11 @@ class Deliveries:
             self._books.delivered(conversation)
             ended()
 
+        if plan.lost:
+            for body in bodies:
+                self._log_result(conversation, body)
+            finished()
+            return
         if plan.contradiction:
             first, second = bodies
             self.send_result(
@@ -64,10 +69,14 @@ class Deliveries:
 
     def send_result(self, conversation: Conversation, body: bytes, ended: Ended = _ignore) -> None:
         """Guarantees one Result to the conversation's ResultURL, and its repeats."""
+        message = self._log_result(conversation, body)
+        self._send(conversation.result_url, message, self.statistics.results, ended)
+
+    def _log_result(self, conversation: Conversation, body: bytes) -> bytes:
         self._books.telling(conversation)
         message = self._sender.message(conversation.result_url, body)
         self.log.add(conversation.originator_conversation_id, "submitApiResult", message)
-        self._send(conversation.result_url, message, self.statistics.results, ended)
+        return message
 
     def send_timeout(self, conversation: Conversation, request: bytes) -> None:
         """Guarantees notifyQueueTimeout to the request's QueueTimeoutURL, and its repeats."""

@@ -18,6 +18,7 @@ from typing import Final
 
 from tests.faults.arena import Arena, arena
 from tests.faults.killing import RANDOM, Order, kill
+from tests.faults.load import TRAITS
 from tests.faults.points import POINTS, Load
 from tests.faults.report import Totals, line, replay_of, table
 from tests.faults.rounds.every import ROUNDS
@@ -42,6 +43,7 @@ class Wanted:
     each: int
     times: int
     known: Counter[str]
+    more: tuple[str, ...] = ()
 
 
 def orders(wanted: Wanted) -> Iterator[Order]:
@@ -54,7 +56,7 @@ def orders(wanted: Wanted) -> Iterator[Order]:
     for seed in itertools.count(wanted.seed):
         kind = next(turn)
         size = min(SIZES.get(kind, OTHER_PAYOUTS), wanted.payouts)
-        yield Order(kind=kind, seed=seed, payouts=size, times=wanted.times)
+        yield Order(kind=kind, seed=seed, payouts=size, times=wanted.times, more=wanted.more)
         if kind == Load.MIXED and seed % SPECIAL_EVERY % 2 == 0:
             times = SPECIAL_EVERY * wanted.times
             size = min(SPECIAL_PAYOUTS, wanted.payouts)
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     totals = Totals()
     if asked.replay is not None:
-        work = again(_order(asked.replay), totals)
+        work = again(replace(_order(asked.replay), more=asked.more), totals)
     else:
         work = run(
             Wanted(
@@ -125,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 each=asked.each,
                 times=asked.times,
                 known=_known(asked.known),
+                more=asked.more,
             ),
             totals,
         )
@@ -165,6 +168,13 @@ def _known(files: Sequence[Path]) -> Counter[str]:
     return known
 
 
+def _traits(text: str) -> tuple[str, ...]:
+    asked = tuple(text.split(","))
+    if unknown := set(asked) - {trait.name for trait in TRAITS}:
+        raise argparse.ArgumentTypeError(f"unknown traits: {sorted(unknown)}")
+    return asked
+
+
 def _order(text: str) -> Order:
     kind, seed, payouts, times = text.split(":")
     return Order(kind=kind, seed=int(seed), payouts=int(payouts), times=int(times))
@@ -182,6 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument(
         "--known", type=Path, nargs="*", default=[], help="files of --json whose kills count, too"
+    )
+    parser.add_argument(
+        "--more", type=_traits, default=(), help="traits that half of the commands are to have"
     )
     parser.add_argument("--replay", help="KIND:SEED:PAYOUTS:TIMES of one round, as it is told")
     return parser

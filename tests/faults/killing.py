@@ -24,7 +24,16 @@ from tests.faults.evidence import gather
 from tests.faults.feeding import Feeder
 from tests.faults.judge import Judgement, judge
 from tests.faults.keeper import DRAINED, Death, Keeper
-from tests.faults.load import LEFT, PLAIN, SCRIPT, SUSPECTED, TRAITS, Command, commands
+from tests.faults.load import (
+    LEFT,
+    PLAIN,
+    SCRIPT,
+    SUSPECTED,
+    TRAITS,
+    Command,
+    commands,
+    with_more_of,
+)
 from tests.faults.plans import Plan, PointPlan, RandomPlan
 from tests.faults.points import POINTS, Load
 from tests.faults.recovery import Recoveries, instant, recoveries
@@ -74,6 +83,7 @@ class Order:
     killing_s: float = 150.0
     before: Mapping[str, int] = field(default_factory=dict)  # Kills by point in earlier rounds,
     enough: float = inf  # and how many are wanted in all.
+    more: tuple[str, ...] = ()  # Traits that half of the commands have, in mixed rounds.
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +131,8 @@ def load_of(order: Order) -> Iterator[Command]:
     if order.kind == RANDOM:
         return commands(order.seed, order.payouts, [PLAIN, *TRAITS])
     traits = {Load.STUCK: [LEFT], Load.SUSPECTED: [SUSPECTED]}
-    return commands(order.seed, order.payouts, traits.get(Load(order.kind), [PLAIN, *TRAITS]))
+    mixed = with_more_of(order.more, [PLAIN, *TRAITS])
+    return commands(order.seed, order.payouts, traits.get(Load(order.kind), mixed))
 
 
 async def kill(arena: Arena, order: Order) -> Outcome:

@@ -55,6 +55,7 @@ TRAITS: Final = (
     Trait(name="dropped-never", share=20, number=57),
     Trait(name="found-late", share=20, number=58),
     Trait(name="under-way", share=15),
+    Trait(name="lost-result", share=10, number=39),
     Trait(name="cached", share=10, number=60),
     Trait(name="lapsed", share=40, number=61),
     Trait(name="sparse", share=5, number=68, may=frozenset({May.SUCCEED, May.LACK_RECEIPT})),
@@ -124,6 +125,15 @@ def commands(seed: int, count: int, traits: Sequence[Trait]) -> Iterator[Command
     weights = [trait.share for trait in traits]
     for number in range(count):
         yield _command(seed, number, draws.choices(traits, weights)[0])
+
+
+def with_more_of(names: Sequence[str], traits: Sequence[Trait]) -> list[Trait]:
+    """Return the traits with shares such that half of the commands have one of these."""
+    if not names:
+        return list(traits)
+    rest = sum(trait.share for trait in traits if trait.name not in names)
+    share = max(1, rest // len(names))
+    return [replace(trait, share=share) if trait.name in names else trait for trait in traits]
 
 
 def _command(seed: int, number: int, trait: Trait) -> Command:

@@ -14,7 +14,9 @@ from tests.faults.recovery import Recoveries
 
 def replay_of(order: Order) -> str:
     """Return the command that holds a round once more: the same draws, not the same instants."""
-    return f"bash ops/chaos.sh --replay {order.kind}:{order.seed}:{order.payouts}:{order.times}"
+    more = f" --more {','.join(order.more)}" if order.more else ""
+    of = f"{order.kind}:{order.seed}:{order.payouts}:{order.times}"
+    return f"bash ops/chaos.sh --replay {of}{more}"
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """TransactionStatusQuery and queryTransaction: what the simulator tells about its books."""
 
+import asyncio
 import base64
 from decimal import Decimal
 from pathlib import Path
@@ -151,6 +152,17 @@ async def test_the_g1_core_tells_a_status_in_its_shape() -> None:
     assert nothing.code == "49"
     assert told.get("ResultType") == "Completed"
     assert told.pairs()["TransactionStatus"] == "Completed"
+
+
+async def test_the_log_holds_a_result_that_was_lost() -> None:
+    """It was sent, as far as the broker knows; nobody got it."""
+    async with bed(faults='[[rule]]\ndo = "result_lost"\n') as it:
+        await it.post(it.draft("one").message())
+        async with asyncio.timeout(5):
+            while not (listed := _logged(await it.ask("one"))["submitApiResult"]):
+                continue
+        assert it.callbacks.results == []
+    assert b"<ResultCode>0</ResultCode>" in listed[0]
 
 
 async def test_the_log_holds_the_messages_as_they_passed() -> None:

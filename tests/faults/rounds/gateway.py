@@ -103,6 +103,7 @@ FAULTS: Final = {
             "result_late:3",
             "result_twice",
             "result_never",
+            "result_lost",
             *(f"response_shape:{shape}" for shape in ("g1", "padded", "reordered")),
             *(
                 f"result_shape:{shape}"
