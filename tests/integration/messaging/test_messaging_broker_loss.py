@@ -104,4 +104,7 @@ async def test_publications_in_flight_at_a_kill_are_not_taken_as_published(
     await asyncio.to_thread(mortal_stack.rabbitmq.start)
     await until(lambda: mortal_bed.connection.connected)
     await mortal_bed.until_depth(queue, len(confirmed), or_more=True)
+    # The queue of commands has a leader again: RabbitMQ 3.10 that deletes one without loses the
+    # supervisor of all dead-lettering queues, and no test after this one gets any.
+    await mortal_bed.send(b"settled")
     await events.close()
