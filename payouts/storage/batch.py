@@ -1,7 +1,7 @@
 """Group commit: what arrives while a commit is under way, or soon after another, forms the next.
 
 An idle writer commits a single item at once. A busy one begins its commits a little apart, since
-each costs as much as ten items, whatever it holds.
+each costs much, whatever it holds.
 """
 
 from __future__ import annotations
