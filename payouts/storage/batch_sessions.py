@@ -1,6 +1,6 @@
 """The sessions in which batches are written: few, and with plans that are made once.
 
-Five statements are most of what the database does. Here they go to asyncpg as they are, past
+A few statements are most of what the database does. Here they go to asyncpg as they are, past
 SQLAlchemy's execution (docs/decisions/0012).
 """
 
