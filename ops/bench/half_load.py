@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from aiormq.abc import AbstractChannel
-
 from ops.bench import load
 from ops.bench.findings import HalfLoad
 from ops.bench.hearing import Hearing
 from ops.bench.measures import Journey, foreign, latency
 from ops.bench.site import Site, prepare, running
 from ops.bench.stacks import Stack
+from payouts.messaging import CommandStream, Outgoing
 
 
 async def half_load(stack: Stack, site: Site, payouts: int, rate: float) -> HalfLoad:
@@ -25,7 +24,7 @@ async def half_load(stack: Stack, site: Site, payouts: int, rate: float) -> Half
         BenchError: its books do not balance.
     """
     async with (
-        load.channel_to(site.place.amqp_url) as publishing,
+        load.stream_to(site.place.amqp_url) as publishing,
         load.channel_to(site.place.amqp_url) as listening,
     ):
         hearing = Hearing(listening)
@@ -60,14 +59,14 @@ async def half_load(stack: Stack, site: Site, payouts: int, rate: float) -> Half
     )
 
 
-async def _published(channel: AbstractChannel, payouts: int, rate: float) -> dict[str, float]:
+async def _published(stream: CommandStream, payouts: int, rate: float) -> dict[str, float]:
     """Publish evenly, whatever becomes of them; return when each was handed to RabbitMQ."""
     clock = asyncio.get_running_loop().time
     began = clock()
     published: dict[str, float] = {}
-    async with asyncio.TaskGroup() as confirming:
-        for number, command in enumerate(load.commands(payouts)):
-            await asyncio.sleep(max(0.0, began + number / rate - clock()))
-            published[command.payout_id] = time.time()
-            confirming.create_task(load.publish(channel, command))
+    for number, command in enumerate(load.commands(payouts)):
+        await asyncio.sleep(max(0.0, began + number / rate - clock()))
+        published[command.payout_id] = time.time()
+        await stream.publish([Outgoing(load.ACCOUNT, command.body, command.payout_id)])
+    await stream.settle(payouts)
     return published

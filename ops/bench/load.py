@@ -16,11 +16,13 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
 from payouts.domain.values import AccountName
+from payouts.messaging import CommandStream
 from payouts.messaging.connection import BrokerConnection
 from payouts.messaging.topology import Topology
 
 TOPOLOGY: Final = Topology()
-QUEUE: Final = TOPOLOGY.queue_of(AccountName("default"))
+ACCOUNT: Final = AccountName("default")
+QUEUE: Final = TOPOLOGY.queue_of(ACCOUNT)
 EVENTS: Final = "bench.events"
 PREFIX: Final = "bench-"
 _FIRST_RECEIVER: Final = 254710000000
@@ -54,7 +56,7 @@ async def declare(amqp_url: str) -> None:
     connection = BrokerConnection(amqp_url, name="payouts bench")
     await connection.open(within_s=_CONNECT_S)
     try:
-        await TOPOLOGY.declare(connection, [AccountName("default")])
+        await TOPOLOGY.declare(connection, [ACCOUNT])
     finally:
         await connection.close()
     async with channel_to(amqp_url) as channel:
@@ -72,12 +74,25 @@ async def channel_to(amqp_url: str) -> AsyncIterator[AbstractChannel]:
         await connection.close()
 
 
+@asynccontextmanager
+async def stream_to(amqp_url: str) -> AsyncIterator[CommandStream]:
+    """Give what publishes commands at a small cost, on a connection of its own."""
+    connection = BrokerConnection(amqp_url, name="payouts bench")
+    await connection.open(within_s=_CONNECT_S)
+    stream = CommandStream(connection, TOPOLOGY)
+    try:
+        yield stream
+    finally:
+        await stream.close()
+        await connection.close()
+
+
 async def publish(channel: AbstractChannel, command: Command) -> None:
     """Return once the command is safe in its queue."""
     await channel.basic_publish(
         command.body,
         exchange=TOPOLOGY.commands,
-        routing_key="default",
+        routing_key=ACCOUNT,
         properties=Basic.Properties(
             content_type="application/json", delivery_mode=2, message_id=command.payout_id
         ),

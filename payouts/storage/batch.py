@@ -1,7 +1,7 @@
 """Group commit: what arrives while a commit is under way, or soon after another, forms the next.
 
 An idle writer commits a single item at once. A busy one begins its commits a little apart, since
-each costs much, whatever it holds.
+each costs much, whatever it holds: the further apart, the longer they take.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from payouts.domain.errors import PayoutsError, StoreRefusedError, StoreUnavailableError
@@ -19,8 +20,29 @@ R = TypeVar("R")
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 5000
-GAP_S: Final = 0.02  # Between the beginnings of commits that somebody waits for.
 WORTH: Final = 64  # So many items are worth a commit at once.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """The least time between the beginnings of two commits.
+
+    Args:
+        most_s: seconds.
+        duty: with it, the gap is only as long as makes a commit take this part of it. So a machine
+            with time to spare commits sooner than a busy one.
+    """
+
+    most_s: float
+    duty: float = 0.0
+
+    def after(self, took_s: float) -> float:
+        """Return the gap after the beginning of a commit that took so long, in seconds."""
+        return min(took_s / self.duty, self.most_s) if self.duty else self.most_s
+
+
+NO_GAP: Final = Gap(most_s=0.0)
+AWAITED: Final = Gap(most_s=0.02, duty=0.25)  # Somebody waits for these commits.
 _Waiting = tuple[T, "asyncio.Future[R]"]
 
 
@@ -33,7 +55,7 @@ class BatchWriter(Generic[T, R]):
         key: items with the same key never share a batch; the later one goes into a later batch.
         max_batch: the largest batch.
         max_waiting: how many items may wait; beyond that `submit` itself waits.
-        gap_s: the least time between the beginnings of two commits, unless WORTH items wait.
+        gap: between the beginnings of two commits, unless WORTH items wait.
     """
 
     def __init__(
@@ -44,13 +66,13 @@ class BatchWriter(Generic[T, R]):
         key: Callable[[T], Hashable],
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
-        gap_s: float = 0.0,
+        gap: Gap = NO_GAP,
     ) -> None:
         self._name = name
         self._write = write
         self._key = key
         self._max_batch = max_batch
-        self._gap_s = gap_s
+        self._gap = gap
         self._room = asyncio.Semaphore(max_waiting)
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._arrived = asyncio.Event()
@@ -107,8 +129,9 @@ class BatchWriter(Generic[T, R]):
                 continue
             if (left_s := due - clock()) > 0:
                 await self._gather(left_s)
-            due = clock() + self._gap_s
+            began = clock()
             await self._commit(self._next_batch())
+            due = began + self._gap.after(clock() - began)
 
     async def _gather(self, left_s: float) -> None:
         """Let more come for so long, as long as what waits is not worth a commit."""

@@ -17,7 +17,7 @@ from payouts.domain.values import (
 )
 from payouts.ports import Completion, CompletionOutcome, Query
 from payouts.storage.archive import match_archived, standing
-from payouts.storage.batch import GAP_S, BatchWriter
+from payouts.storage.batch import AWAITED, BatchWriter
 from payouts.storage.engine import Sessions
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import payout_of
@@ -115,7 +115,7 @@ class Completing(Part):
             "completions",
             self._write_completions,
             key=lambda one: one.originator_conversation_id or one.conversation_id,
-            gap_s=GAP_S,
+            gap=AWAITED,
         )
         self._writers.append(self._completions)
 

@@ -15,7 +15,7 @@ from payouts.domain.events import Event
 from payouts.domain.payout import HELD_REPEAT, HELD_RETURNED, HELD_RUN, Payout, State
 from payouts.ports import Intent, IntentOutcome, Recorded
 from payouts.storage.archive import TELL_AGAIN, archived, standing
-from payouts.storage.batch import GAP_S, BatchWriter
+from payouts.storage.batch import AWAITED, BatchWriter
 from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
 from payouts.storage.steps import arrays_of, end_event_id, reason_columns, unnested
@@ -163,7 +163,7 @@ class Intake(Part):
             "intents",
             self._write_intents,
             key=lambda intent: intent.payout.payout_id,
-            gap_s=GAP_S,
+            gap=AWAITED,
         )
         self._writers.append(self._intents)
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from payouts.domain.events import REJECTED, Event, event_of
 from payouts.domain.payout import Payout, Reason, ReasonSource, State
 from payouts.storage.archive import archived
-from payouts.storage.batch import BatchWriter
+from payouts.storage.batch import BatchWriter, Gap
 from payouts.storage.engine import Rows
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import columns, payout_of
@@ -20,7 +20,7 @@ from payouts.storage.rows import columns, payout_of
 EVENT_COLUMNS: Final = "e.event_id::text, e.payout_id, e.type, e.created_at, e.data"
 _EVENT_WIDTH: Final = 5
 # Nobody waits for this note: after a crash in between, an event comes once more with its id.
-PUBLISHED_GAP_S: Final = 0.2
+PUBLISHED_GAP: Final = Gap(most_s=0.2)
 
 # What nobody has tried comes first, then what was tried longest ago: events that no queue takes,
 # however many, stand in nobody's way.
@@ -57,7 +57,7 @@ class OutboxPart(Part):
             "published",
             self._write_published,
             key=lambda event_id: event_id,
-            gap_s=PUBLISHED_GAP_S,
+            gap=PUBLISHED_GAP,
         )
         self._writers.append(self._published)
 

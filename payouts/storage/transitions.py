@@ -10,7 +10,7 @@ from sqlalchemy import text
 from payouts.domain.errors import StoreRefusedError
 from payouts.domain.payout import Payout, sources_of
 from payouts.ports import Move, Moved
-from payouts.storage.batch import GAP_S, BatchWriter
+from payouts.storage.batch import AWAITED, BatchWriter
 from payouts.storage.parts import Context, Part
 from payouts.storage.rows import WIDTH, columns, payout_of
 from payouts.storage.steps import (
@@ -97,7 +97,7 @@ class Transitions(Part):
             MOVE_STEPS, join=NAMED, guard=MOVE_GUARD, progress=context.show_progress
         )
         self._moves: BatchWriter[Move, Moved] = BatchWriter(
-            "moves", self._write_moves, key=lambda move: move.payout_id, gap_s=GAP_S
+            "moves", self._write_moves, key=lambda move: move.payout_id, gap=AWAITED
         )
         self._notes: BatchWriter[Move, None] = BatchWriter(
             "notes", self._write_notes, key=lambda move: move.payout_id

@@ -1,6 +1,7 @@
 """What arrives during a commit, or soon after another, is the next one; nobody waits for ever."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from storage_bed import until
 
 from payouts.domain.errors import StoreRefusedError, StoreUnavailableError
-from payouts.storage.batch import WORTH, BatchWriter
+from payouts.storage.batch import WORTH, BatchWriter, Gap
 
 
 class Slow:
@@ -84,7 +85,7 @@ async def test_commits_begin_a_gap_apart_and_hold_what_has_come(
     """
     slow = Slow()
     slow.may_write.set()
-    writer = slow.writer(gap_s=600)
+    writer = slow.writer(gap=Gap(most_s=600))
     writer.start()
     assert await writer.submit("a") == "A"
     tasks = await submit(writer, ["b"])
@@ -101,6 +102,40 @@ async def test_commits_begin_a_gap_apart_and_hold_what_has_come(
     await writer.stop()
 
 
+@pytest.mark.parametrize(("took_s", "gap_s"), [(2.0, 8.0), (200.0, 600.0)], ids=["quick", "slow"])
+async def test_the_gap_follows_what_a_commit_takes(
+    took_s: float, gap_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commits take a quarter of the time where they are quick; the gap is the most that is waited.
+
+    Proved by taking the gap itself: what is quick is late. And by the quarter alone: what is slow
+    is.
+    """
+    now = time.monotonic()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    batches: list[list[str]] = []
+
+    async def write(items: Sequence[str]) -> list[str]:
+        nonlocal now
+        batches.append(list(items))
+        now += took_s
+        return list(items)
+
+    writer = BatchWriter("test", write, key=lambda item: item, gap=Gap(most_s=600, duty=0.25))
+    writer.start()
+    began = now
+    await writer.submit("a")
+    task = asyncio.create_task(writer.submit("b"))
+
+    now = began + gap_s - 0.5
+    await passes()
+    assert batches == [["a"]]
+    now = began + gap_s + 0.5
+
+    assert await task == "b"
+    await writer.stop()
+
+
 @pytest.mark.parametrize("stops", [False, True], ids=["worth a commit", "stops"])
 async def test_a_gap_ends_early(*, stops: bool) -> None:
     """Enough items are worth a commit at once, and a writer that stops waits for nothing.
@@ -109,7 +144,7 @@ async def test_a_gap_ends_early(*, stops: bool) -> None:
     """
     slow = Slow()
     slow.may_write.set()
-    writer = slow.writer(gap_s=600)
+    writer = slow.writer(gap=Gap(most_s=600))
     writer.start()
     assert await writer.submit("a") == "A"
     wanted = [f"b{n}" for n in range(1 if stops else WORTH)]
