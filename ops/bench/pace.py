@@ -26,7 +26,7 @@ from ops.bench.errors import BenchError
 from ops.bench.measures import Sample, foreign, percentile
 from ops.bench.pace_report import MOVING, Document, Run, documented, markdown
 from ops.bench.pacing import held
-from ops.bench.site import Site, open_site, prepare
+from ops.bench.site import Delays, Site, open_site, prepare
 from ops.bench.stacks import OURS, STACKS, bench_environ, product_environ
 from ops.demo.children import Children
 from ops.local import LocalStack
@@ -101,7 +101,7 @@ async def measure(options: Options, tell: Tell) -> list[Run]:
                     servers,
                     f"pace_{limit}_{workers}",
                     concurrency=CONCURRENCY,
-                    result_delay_s=_NO_RESULT_S,
+                    delays=Delays(result_s=_NO_RESULT_S),
                 ) as site:
                     found.append(await _Paced(site, limit, workers, seconds).measure())
                 tell(_line(found[-1]))

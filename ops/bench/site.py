@@ -18,7 +18,7 @@ from ops.bench import load
 from ops.bench.accounting import cpu_s, machine_busy_s, peak_mib, process_table
 from ops.bench.measures import OWN_ROLES, Sample
 from ops.bench.stacks import OURS, Place, Stack, bench_environ, product_environ
-from ops.demo.children import Children
+from ops.demo.children import Children, python
 from ops.local import LocalStack
 from ops.local.processes import free_ports, plain_environment
 from payouts.storage.migrate import upgrade
@@ -35,14 +35,26 @@ _SIMULATOR: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """What the simulator takes, in seconds: for an answer, and from the request to its Result."""
+
+    answer_s: float = 0.0
+    result_s: float = 0.01
+
+
+DELAYS: Final = Delays()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What a round works with; `roots` are the processes of each role, by their ids."""
+    """What a round works with: `roots` are the processes of each role, `workers` is how many."""
 
     place: Place
     servers: LocalStack
     simulator_url: str
     folder: Path
     roots: dict[str, tuple[int, ...]]
+    workers: int = 1
 
     def sample(self, at_s: float, events: int) -> Sample:
         """Return what everybody has used so far."""
@@ -74,7 +86,8 @@ async def open_site(
     name: str,
     *,
     concurrency: int,
-    result_delay_s: float = 0.01,
+    delays: Delays = DELAYS,
+    workers: int = 1,
     database_url: str | None = None,
 ) -> AsyncIterator[Site]:
     """Give a place in which nothing has happened yet; it is gone afterwards.
@@ -82,8 +95,9 @@ async def open_site(
     Args:
         servers: which are shared by all rounds.
         name: of this round's virtual host, database and folder.
-        concurrency: requests in flight.
-        result_delay_s: how long after a request the simulator sends its Result.
+        concurrency: requests in flight, of each worker.
+        delays: of the simulator.
+        workers: of our own stack.
         database_url: of books that are there already and stay, instead of empty ones.
     """
     folder = servers.folder / name
@@ -93,7 +107,7 @@ async def open_site(
     await load.declare(amqp_url)
     children = Children(folder, keep=False)
     try:
-        told = await children.simulator(_simulator_environ(servers, concurrency, result_delay_s))
+        told = await children.simulator(_simulator_environ(servers, concurrency, delays))
         place = Place(
             amqp_url=amqp_url,
             database_url=books,
@@ -116,6 +130,7 @@ async def open_site(
             simulator_url=told["admin_url"],
             folder=folder,
             roots=roots,
+            workers=workers,
         )
     finally:
         await children.stop()
@@ -132,7 +147,7 @@ async def running(stack: Stack, site: Site) -> AsyncIterator[Callable[[], None]]
     environ = {**plain_environment(), **site.servers.mark}
     try:
         if stack.name == OURS:
-            await _start_ours(children, {**environ, **product_environ(bench)})
+            await _start_ours(children, {**environ, **product_environ(bench)}, site.workers)
         else:
             for role in ("callback server", "worker"):
                 await _start(children, stack, role, {**environ, **bench})
@@ -153,10 +168,14 @@ async def prepare(stack: Stack, site: Site) -> None:
         await connection.close()
 
 
-async def _start_ours(children: Children, environ: Mapping[str, str]) -> None:
+async def _start_ours(children: Children, environ: Mapping[str, str], workers: int) -> None:
     first, second = free_ports(2)
     await children.deployable("callback server", "callback_server", first, environ)
-    await children.deployable("worker", "worker", second, environ)
+    if workers == 1:
+        await children.deployable("worker", "worker", second, environ)
+    else:  # It works as soon as it can; what comes first is not counted.
+        command = (*python("ops.cli"), "worker", "--processes", str(workers))
+        children.start("worker", command, {**environ, "PAYOUTS_ADMIN_PORT": "0"})
 
 
 async def _start(children: Children, stack: Stack, role: str, environ: Mapping[str, str]) -> None:
@@ -171,14 +190,14 @@ def _certificate(servers: LocalStack) -> Path:
     return servers.folder / "gateway.pem"
 
 
-def _simulator_environ(
-    servers: LocalStack, concurrency: int, result_delay_s: float
-) -> dict[str, str]:
+def _simulator_environ(servers: LocalStack, concurrency: int, delays: Delays) -> dict[str, str]:
     settings = {
         **_SIMULATOR,
         "RESULT_CONNECTIONS": str(concurrency),
-        "RESULT_DELAY_S": f"{result_delay_s:g}",
+        "RESULT_DELAY_S": f"{delays.result_s:g}",
     }
+    if delays.answer_s:
+        settings |= {"PROBABILITIES": "slow_answer=1", "SLOW_S": f"{delays.answer_s:g}"}
     return {
         **plain_environment(),
         **servers.mark,

@@ -25,6 +25,7 @@ from ops.cli import (
     pacing,
     processes,
     runs,
+    scaled,
     show,
     verifying,
 )
@@ -126,6 +127,7 @@ def _benchmarks(group: Group) -> App:
     bench.command(filled.full)
     bench.command(growing.growth)
     bench.command(pacing.pace)
+    bench.command(scaled.processes)
     return bench
 
 

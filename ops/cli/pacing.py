@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ops.cli.exits import Exit, UsageError
-from ops.cli.measured import folder_of, show
+from ops.cli.exits import Exit
+from ops.cli.measured import folder_of, numbers, show
 from ops.cli.screen import Screen
 
 LEAST_S = 2.0
@@ -45,8 +45,8 @@ def pace(
 
     screen = Screen()
     options = Options(
-        workers=_numbers("--workers", workers, most=MOST_WORKERS),
-        limits=_numbers("--limits", limits),
+        workers=numbers("--workers", workers, most=MOST_WORKERS),
+        limits=numbers("--limits", limits),
         seconds=seconds,
         output=folder_of(output, "pace-"),
     )
@@ -55,12 +55,3 @@ def pace(
     for sentence in broken(document):
         screen.complain(sentence)
     return Exit.FAILED if broken(document) else Exit.DONE
-
-
-def _numbers(name: str, text: str, *, most: int | None = None) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    found = [int(part) for part in parts if part.isascii() and part.isdecimal()]
-    if len(found) != len(parts) or min(found) < 1 or (most is not None and max(found) > most):
-        limit = f" of at most {most}" if most is not None else ""
-        raise UsageError(f"{name} must be whole numbers above 0{limit}, comma-separated.")
-    return list(dict.fromkeys(found))
