@@ -54,8 +54,22 @@ class BatchSessions(Sessions):
         query, names = _written(statement)
         pool = await self._opened()
         async with pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
-            rows: Rows = await connection.fetch(query, *(parameters[name] for name in names))
+            try:
+                rows: Rows = await connection.fetch(query, *(parameters[name] for name in names))
+            except (OSError, TimeoutError):
+                self._leave(pool)
+                raise
             return rows
+
+    def _leave(self, pool: asyncpg.Pool) -> None:
+        """Connect anew from now on; what is under way in the old pool ends with an error.
+
+        PostgreSQL ends what takes too long before we do. Where even that is not heard of, the
+        network has forgotten this connection, and those beside it: each would cost a time-out.
+        """
+        pool.terminate()
+        if self._pool is pool:
+            self._pool = None
 
     async def _opened(self) -> asyncpg.Pool:
         if self._pool is not None:
