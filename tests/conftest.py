@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import settings
 
 from ops.local import LocalStack
 
 REUSED = "PAYOUTS_TEST_STACK"
+
+settings.register_profile("untimed", deadline=None)  # A machine may be as slow as it is.
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
