@@ -42,7 +42,7 @@ class Gap:
 
 
 NO_GAP: Final = Gap(most_s=0.0)
-AWAITED: Final = Gap(most_s=0.02, duty=0.25)  # Somebody waits for these commits.
+AWAITED: Final = Gap(most_s=0.02, duty=0.15)  # Somebody waits for these commits.
 _Waiting = tuple[T, "asyncio.Future[R]"]
 
 
