@@ -53,12 +53,8 @@ def commands(count: int) -> Iterator[Command]:
 
 async def declare(amqp_url: str) -> None:
     """Make the product's exchanges and queues, and one queue that gets every event."""
-    connection = BrokerConnection(amqp_url, name="payouts bench")
-    await connection.open(within_s=_CONNECT_S)
-    try:
+    async with _connected(amqp_url) as connection:
         await TOPOLOGY.declare(connection, [ACCOUNT])
-    finally:
-        await connection.close()
     async with channel_to(amqp_url) as channel:
         await channel.queue_declare(EVENTS, durable=True, arguments={"x-queue-type": "quorum"})
         await channel.queue_bind(EVENTS, TOPOLOGY.events, routing_key="#")
@@ -77,13 +73,21 @@ async def channel_to(amqp_url: str) -> AsyncIterator[AbstractChannel]:
 @asynccontextmanager
 async def stream_to(amqp_url: str) -> AsyncIterator[CommandStream]:
     """Give what publishes commands at a small cost, on a connection of its own."""
+    async with _connected(amqp_url) as connection:
+        stream = CommandStream(connection, TOPOLOGY)
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+
+@asynccontextmanager
+async def _connected(amqp_url: str) -> AsyncIterator[BrokerConnection]:
     connection = BrokerConnection(amqp_url, name="payouts bench")
     await connection.open(within_s=_CONNECT_S)
-    stream = CommandStream(connection, TOPOLOGY)
     try:
-        yield stream
+        yield connection
     finally:
-        await stream.close()
         await connection.close()
 
 

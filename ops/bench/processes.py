@@ -130,10 +130,7 @@ def markdown(document: Document) -> str:
         f" | {one['worker_cpu_us']:,.0f} | {one['cores_used']:.2f} |"
         for one in document["runs"]
     ]
-    lines += [
-        "",
-        _circumstances(document),
-    ]
+    lines += ["", _circumstances(document)]
     return "\n".join(lines) + "\n"
 
 

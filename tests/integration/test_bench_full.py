@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from ops.demo.children import ROOT
+from bench_bed import told_by
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -19,19 +15,11 @@ def test_rounds_on_both_books_find_them_as_they_were(tmp_path: Path) -> None:
 
     Proved by leaving the round's payouts in: the second one finds all of them known.
     """
-    done = subprocess.run(  # noqa: S603 - our own program
-        [
-            *(sys.executable, "-m", "ops.cli", "bench", "full", "--ended", "2000"),
-            *("--payouts", "300", "--rounds", "2", "--json", "--output", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    told = told_by(
+        "full",
+        *("--ended", "2000", "--payouts", "300", "--rounds", "2"),
+        output=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told == json.loads((tmp_path / "full.json").read_text(encoding="utf-8"))
     assert [len(told["rounds"][books]) for books in ("empty", "full")] == [2, 2]
     assert told["full_to_empty"]["median"] > 0
     assert "| 2,000 ended payouts |" in (tmp_path / "full.md").read_text(encoding="utf-8")

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from ops.demo.children import ROOT
+from bench_bed import told_by
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
 def test_rounds_with_one_process_and_with_two(tmp_path: Path) -> None:
     """Two processes have twice the payouts, behind a gateway that makes each request wait."""
-    done = subprocess.run(  # noqa: S603 - our own program
-        [
-            *(sys.executable, "-m", "ops.cli", "bench", "processes", "--processes", "2,1"),
-            *("--answer-s", "0.2", "--seconds", "2", "--rounds", "1"),
-            *("--json", "--output", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    told = told_by(
+        "processes",
+        *("--processes", "2,1", "--answer-s", "0.2", "--seconds", "2", "--rounds", "1"),
+        output=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told == json.loads((tmp_path / "processes.json").read_text(encoding="utf-8"))
     one, two = told["runs"]
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["of_linear"] == 1
