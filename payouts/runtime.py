@@ -56,7 +56,7 @@ def system_jitter() -> float:
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
+def collecting_seldom() -> Iterator[None]:
     """Have garbage in cycles looked for seldom, and never among what was there at the start.
 
     Payouts leave hardly any behind, while each makes hundreds of objects: by default they would
@@ -89,7 +89,7 @@ def run_until_signal(
         settings = load()
         if processes > 1:
             return supervise(module, processes)
-        with _collecting_seldom(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with collecting_seldom(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_with_signals(lambda stop: main(settings, stop)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")

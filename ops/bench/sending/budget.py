@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -92,8 +93,10 @@ def _read(path: Path, taken: Budget) -> list[Outgoing]:
 
 def _find_twice(duplicates: Duplicates, valid: Sequence[tuple[int, Command]]) -> None:
     for batch in _batches(valid):
-        duplicates.same_ids([(line, command.payout_id) for line, command in batch])
-        duplicates.same_payments(batch)
+        duplicates.add_ids([(line, command.payout_id) for line, command in batch])
+        duplicates.add_payments(batch)
+    for repeated in (duplicates.same_ids(), duplicates.same_payments()):
+        deque(repeated, maxlen=0)
 
 
 def _outgoing(reader: RowReader, row: Row) -> Outgoing:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import asyncio
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 from ops.cli.sending.csv_file import CsvFile, Row
 from ops.cli.sending.duplicates import Duplicates
@@ -19,6 +31,7 @@ from payouts.domain.values import PayoutId
 BATCH: Final = 500
 _LISTED_WARNINGS: Final = 10
 
+T = TypeVar("T")
 Existing = Callable[[Sequence[PayoutId]], Awaitable[Mapping[PayoutId, Payout]]]
 
 
@@ -65,16 +78,14 @@ class Findings:
     repeat_count: int = 0
 
     def complain(self, problem: Problem) -> None:
-        """Count a problem, and keep it while there is room."""
+        """Count a problem, and keep it if it is among the first ones of the file."""
         self.problem_count += 1
-        if len(self.problems) < self.limit:
-            self.problems.append(problem)
+        _keep(self.problems, problem, self.limit, attrgetter("line"))
 
     def warn(self, line: int, earlier: int) -> None:
         """Count a row that pays the same amount to the same receiver as an earlier one."""
         self.lookalike_count += 1
-        if len(self.lookalikes) < _LISTED_WARNINGS:
-            self.lookalikes.append((line, earlier))
+        _keep(self.lookalikes, (line, earlier), _LISTED_WARNINGS, itemgetter(0))
 
     def repeat(self, found: Repeat) -> None:
         """Count a row that pays what a payout of late has paid, or is about to."""
@@ -125,16 +136,13 @@ class Check:
         """
         repeats = Repeats(lookup, self.findings.repeat) if lookup else None
         with Duplicates() as duplicates:
-            for rows in batches_of(self._file):
-                valid = self._valid(rows, duplicates)
-                ids = [one.command.payout_id for one in valid]
-                known = await existing(ids) if existing else {}
-                for one in valid:
-                    payout = known.get(one.command.payout_id)
-                    self._compare(one, payout)
-                    if repeats is not None and payout is None and not one.sent:
-                        await repeats.add(one.line, one.command)
-                advance(len(rows))
+            batches = _looked_up(self._batches(duplicates, advance), existing or _nothing)
+            async with aclosing(batches):
+                async for valid, known in batches:
+                    new = [one for one in valid if self._compare(one, known)]
+                    if repeats is not None:
+                        await repeats.add([(one.line, one.command) for one in new])
+            self._tell_twice(duplicates)
         if repeats is not None:
             await repeats.finish()
         if len(self.findings.run_ids) > 1:
@@ -142,46 +150,89 @@ class Check:
             self.findings.complain(Problem(line=0, column="run_id", text=text))
         return self.findings
 
-    def _valid(self, rows: Sequence[Row], duplicates: Duplicates) -> list[_Valid]:
-        """Return the rows that may be paid; tell what is wrong with the others, line by line."""
-        findings = self.findings
-        found = [(row.line, *self._reader.read(row)) for row in rows]
-        ids = [(line, fields.get("payout_id")) for line, _, fields, _ in found]
-        earlier = duplicates.same_ids([(line, one) for line, one in ids if isinstance(one, str)])
-        valid: list[_Valid] = []
-        for position, (line, command, _, problems) in enumerate(found, findings.rows):
-            for problem in problems:
-                findings.complain(problem)
-            if line in earlier:
-                text = f"the same as in line {earlier[line]}; each payout needs an id of its own"
-                findings.complain(Problem(line=line, column="payout_id", text=text))
-            elif command is not None:
-                valid.append(_Valid(line, command, position < self._sent))
-                if len(findings.run_ids) <= 1 and command.run_id is not None:
-                    findings.run_ids.add(command.run_id)
-        findings.rows += len(rows)
-        paid_before = duplicates.same_payments([(one.line, one.command) for one in valid])
-        for line, first in paid_before.items():
-            findings.warn(line, first)
-        return valid
+    def _batches(
+        self, duplicates: Duplicates, advance: Callable[[int], None]
+    ) -> Iterator[list[_Valid]]:
+        """Yield the rows that may be paid; tell what is wrong with the others, line by line."""
+        for rows in batches_of(self._file):
+            ids: list[tuple[int, str]] = []
+            valid: list[_Valid] = []
+            for position, row in enumerate(rows, self.findings.rows):
+                command, fields, problems = self._reader.read(row)
+                payout_id = fields.get("payout_id")
+                if isinstance(payout_id, str):
+                    ids.append((row.line, payout_id))
+                for problem in problems:
+                    self.findings.complain(problem)
+                if command is not None:
+                    valid.append(_Valid(row.line, command, position < self._sent))
+            self.findings.rows += len(rows)
+            duplicates.add_ids(ids)
+            duplicates.add_payments([(one.line, one.command) for one in valid])
+            advance(len(rows))
+            yield valid
 
-    def _compare(self, one: _Valid, payout: Payout | None) -> None:
-        command = one.command
+    def _tell_twice(self, duplicates: Duplicates) -> None:
+        for line, first in duplicates.same_ids():
+            text = f"the same as in line {first}; each payout needs an id of its own"
+            self.findings.complain(Problem(line=line, column="payout_id", text=text))
+        for line, first in duplicates.same_payments():
+            self.findings.warn(line, first)
+
+    def _compare(self, one: _Valid, known: Mapping[PayoutId, Payout]) -> bool:
+        """Count the row in where it belongs, and tell whether it makes a new payout."""
+        findings, command = self.findings, one.command
+        if len(findings.run_ids) <= 1 and command.run_id is not None:
+            findings.run_ids.add(command.run_id)
         key = (command.account, command.currency)
+        payout = known.get(command.payout_id)
         if payout is None:
-            parts = self.findings.sent if one.sent else self.findings.new
+            parts = findings.sent if one.sent else findings.new
             parts.setdefault(key, Sum()).add(command)
-            return
+            return not one.sent
         names = differences(command, payout)
         if names:
             text = (
                 f"this payout exists with another {', '.join(names)}; nothing of it is changed."
                 " Use a new payout_id for a new payment"
             )
-            self.findings.complain(Problem(line=one.line, column="payout_id", text=text))
-            return
-        self.findings.known.setdefault(key, Sum()).add(command)
-        self.findings.states[payout.state.value] += 1
+            findings.complain(Problem(line=one.line, column="payout_id", text=text))
+            return False
+        findings.known.setdefault(key, Sum()).add(command)
+        findings.states[payout.state.value] += 1
+        return False
+
+
+async def _nothing(_: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
+    return {}
+
+
+async def _looked_up(
+    batches: Iterable[list[_Valid]], existing: Existing
+) -> AsyncGenerator[tuple[list[_Valid], Mapping[PayoutId, Payout]], None]:
+    """Yield each batch with what the database knows; it is asked while the next one is read."""
+    asked: deque[tuple[list[_Valid], asyncio.Task[Mapping[PayoutId, Payout]]]] = deque()
+    try:
+        for valid in batches:
+            if asked:
+                yield asked[0][0], await asked[0][1]
+                asked.popleft()
+            ids = [one.command.payout_id for one in valid]
+            asked.append((valid, asyncio.ensure_future(existing(ids))))
+            await asyncio.sleep(0)  # The question goes out before the next batch is read.
+        for valid, answer in asked:
+            yield valid, await answer
+    finally:
+        for _, answer in asked:
+            answer.cancel()
+        await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+
+
+def _keep(kept: list[T], one: T, limit: int, line: Callable[[T], int]) -> None:
+    """Put one in by its line, whatever came before it; only the first ones are kept."""
+    if len(kept) < limit or (kept and line(one) < line(kept[-1])):
+        insort(kept, one, key=line)
+        del kept[limit:]
 
 
 def batches_of(file: CsvFile) -> Iterator[list[Row]]:

@@ -21,7 +21,6 @@ from ops.cli.sending import telling
 from ops.cli.sending.check import Check, Findings
 from ops.cli.sending.columns import Columns, read_columns
 from ops.cli.sending.csv_file import CsvFile
-from ops.cli.sending.garbage import loaded_code_left_alone
 from ops.cli.sending.interruption import stopping
 from ops.cli.sending.journal import Errand, Journal, UnkeptJournal
 from ops.cli.sending.options import Options
@@ -32,6 +31,7 @@ from ops.cli.sending.rows import Defaults, RowReader, derived_run_id
 from ops.cli.words import count
 from payouts.domain.commands import AccountRules
 from payouts.domain.values import PayoutId, RunId
+from payouts.runtime import collecting_seldom
 from payouts.settings import RehearsalSettings, RuleSettings, SendSettings
 from payouts.settings.groups import SendingSettings
 from payouts.settings.loading import Loading
@@ -59,7 +59,7 @@ async def send(
     """
     wanted = options or Options()
     wanted.check()
-    with CsvFile(file) as table, loaded_code_left_alone():
+    with CsvFile(file) as table, collecting_seldom():
         columns, problems = read_columns(table.header)
         if problems:
             raise CommandError(f"{file}, line 1: {'; '.join(problems)}.")

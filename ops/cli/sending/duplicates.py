@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
-import sqlite3
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from struct import Struct
 from types import TracebackType
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
+from ops.cli.exits import CommandError
 from payouts.domain.commands import Command
 
-_CACHE_KIB: Final = 64 * 1024
-_TABLES: Final = ("ids", "payments")
+_PARTS: Final = 256
+_RECORD: Final = Struct(">16sQ")
+_MOST_HELD: Final = 48 * 1024 * 1024
 
 
 class Duplicates:
     """Remembers every id and every pair of receiver and amount by a 16-byte digest.
 
-    A private temporary SQLite database keeps them: 64 MiB of memory at most, the rest on disk,
-    gone when it is closed. The digests are keyed with a random key, so that no receiver's
-    number can be read from the disk.
+    48 MiB of them are kept in memory at most, the rest in temporary files that are gone when it
+    is closed. The digests are keyed with a random key, so that no receiver's number can be read
+    from the disk.
     """
 
     def __init__(self) -> None:
-        self._keyed = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32))
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        self._database.execute("PRAGMA synchronous=OFF")
-        for name in _TABLES:
-            self._database.execute(
-                f"CREATE TABLE {name} (digest BLOB PRIMARY KEY, line INTEGER) WITHOUT ROWID"
-            )
-        self._database.execute("BEGIN")
+        key = secrets.token_bytes(32)
+        self._ids = _Seen(key)
+        self._payments = _Seen(key)
 
     def __enter__(self) -> Self:
         return self
@@ -43,43 +42,98 @@ class Duplicates:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._database.close()
+        self._ids.close()
+        self._payments.close()
 
-    def same_ids(self, ids: Sequence[tuple[int, str]]) -> dict[int, int]:
-        """Return the earlier line of each line whose id stood there before; remember the rest.
-
-        Args:
-            ids: lines and their ids, in the order of the file.
-        """
-        return self._earlier("ids", ids)
-
-    def same_payments(self, payments: Sequence[tuple[int, Command]]) -> dict[int, int]:
-        """Return the earlier line of each line with its receiver and amount; remember the rest.
+    def add_ids(self, ids: Sequence[tuple[int, str]]) -> None:
+        """Remember lines and their ids.
 
         Args:
-            payments: lines and their commands, in the order of the file.
-        """
-        contents = [
-            (line, f"{command.msisdn}|{command.amount_minor}|{command.currency}")
-            for line, command in payments
-        ]
-        return self._earlier("payments", contents)
+            ids: in the order of the file.
 
-    def _earlier(self, name: str, contents: Sequence[tuple[int, str]]) -> dict[int, int]:
-        database = self._database
-        rows = [(self._digest(content), line) for line, content in contents]
-        before = database.total_changes
-        database.executemany(
-            f"INSERT OR IGNORE INTO {name} VALUES (?, ?)",  # noqa: S608 - our own two names
-            rows,
+        Raises:
+            CommandError: there is no room for temporary files.
+        """
+        self._ids.add(ids)
+
+    def add_payments(self, payments: Sequence[tuple[int, Command]]) -> None:
+        """Remember lines and whom they pay how much; else as `add_ids`."""
+        self._payments.add(
+            [
+                (line, f"{command.msisdn}|{command.amount_minor}|{command.currency}")
+                for line, command in payments
+            ]
         )
-        if database.total_changes - before == len(rows):
-            return {}
-        found = f"SELECT line FROM {name} WHERE digest = ?"  # noqa: S608 - as above
-        firsts = {line: database.execute(found, (digest,)).fetchone()[0] for digest, line in rows}
-        return {line: first for line, first in firsts.items() if first != line}
 
-    def _digest(self, content: str) -> bytes:
-        running = self._keyed.copy()
-        running.update(content.encode(errors="surrogatepass"))
-        return running.digest()
+    def same_ids(self) -> Iterator[tuple[int, int]]:
+        """Yield each line whose id stood there before, and the first line with it, unordered."""
+        return self._ids.repeated()
+
+    def same_payments(self) -> Iterator[tuple[int, int]]:
+        """Yield each line whose payment stood there before, as `same_ids` does."""
+        return self._payments.repeated()
+
+
+class _Seen:
+    """Digests and their lines, divided by the digest's first byte.
+
+    Equal ones are in the same part, so that one part after the other can be gone through. That
+    takes half as long as asking an index for each of them, and memory for one part only.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._keyed = hashlib.blake2b(digest_size=16, key=key)
+        self._parts = [bytearray() for _ in range(_PARTS)]
+        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
+        self._held = 0
+        self._file: BinaryIO | None = None
+
+    def add(self, contents: Sequence[tuple[int, str]]) -> None:
+        parts, keyed, record = self._parts, self._keyed.copy, _RECORD.pack
+        for line, content in contents:
+            running = keyed()
+            running.update(content.encode(errors="surrogatepass"))
+            digest = running.digest()
+            parts[digest[0]] += record(digest, line)
+        self._held += len(contents) * _RECORD.size
+        if self._held * 2 > _MOST_HELD:  # There are two of this kind.
+            self._put_out()
+
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        for part in range(_PARTS):
+            firsts: dict[bytes, int] = {}
+            for digest, line in self._records(part):
+                first = firsts.setdefault(digest, line)
+                if first != line:
+                    yield line, first
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _put_out(self) -> None:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+            for part, pieces in zip(self._parts, self._pieces, strict=True):
+                pieces.append((self._file.tell(), len(part)))
+                self._file.write(part)
+                part.clear()
+            self._file.flush()
+        except OSError as error:
+            raise CommandError(
+                f"{tempfile.gettempdir()}: {os.strerror(error.errno or 0)}. A large file needs 50"
+                " bytes there for each row; TMPDIR names another folder."
+            ) from None
+        self._held = 0
+
+    def _records(self, part: int) -> Iterator[tuple[bytes, int]]:
+        pieces = (self._piece(*piece) for piece in self._pieces[part])
+        for piece in chain(pieces, (bytes(self._parts[part]),)):
+            yield from _RECORD.iter_unpack(piece)
+
+    def _piece(self, begin: int, length: int) -> bytes:
+        if self._file is None:
+            return b""
+        self._file.seek(begin)
+        return self._file.read(length)

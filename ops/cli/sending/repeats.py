@@ -11,7 +11,8 @@ from payouts.domain.commands import Command
 from payouts.domain.values import PayoutId
 from payouts.storage.oversight import Earlier, Wanted
 
-# Each look reads all payouts of the time asked about, so few looks; what waits for one is bounded.
+# Each look reads all payouts of the time asked about, so few looks; no more waits for
+# one than this and a batch.
 PER_LOOK: Final = 100_000
 
 Lookup = Callable[[Sequence[Wanted]], Awaitable[Mapping[PayoutId, Earlier]]]
@@ -50,17 +51,12 @@ class Repeats:
         self._lines: list[int] = []
         self._wanted: list[Wanted] = []
 
-    async def add(self, line: int, command: Command) -> None:
-        """Note a row that would make a payout; look once enough are there."""
-        self._lines.append(line)
-        self._wanted.append(
-            Wanted(
-                payout_id=command.payout_id,
-                msisdn=command.msisdn,
-                amount_minor=command.amount_minor,
-                currency=command.currency,
-            )
-        )
+    async def add(self, rows: Sequence[tuple[int, Command]]) -> None:
+        """Note lines and commands that would make payouts; look once enough are there."""
+        self._lines += [line for line, _ in rows]
+        self._wanted += [
+            Wanted(one.payout_id, one.msisdn, one.amount_minor, one.currency) for _, one in rows
+        ]
         if len(self._wanted) >= PER_LOOK:
             await self.finish()
 

@@ -1,5 +1,7 @@
 """The first pass: everything is found, lists are bounded, memory is too."""
 
+import asyncio
+import errno
 import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli.sending.check import Check, Findings
+from ops.cli.exits import CommandError
+from ops.cli.sending.check import BATCH, Check, Findings
 from ops.cli.sending.columns import read_columns
 from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.duplicates import Duplicates
@@ -157,15 +160,33 @@ async def test_a_large_file_is_checked_in_bounded_memory(tmp_path: Path) -> None
     assert await peak(9000) < first * 1.3
 
 
-def test_duplicates_remember_the_first_line() -> None:
-    """Within one batch and over several; both kinds are kept apart from each other."""
+@pytest.mark.parametrize("held", [0, 10**6], ids=["on disk", "in memory"])
+def test_duplicates_remember_the_first_line(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    """However often it comes again; ids and payments are kept apart from each other.
+
+    Proved by keeping the pieces on disk to themselves: then only what is in memory is found.
+    """
+    monkeypatch.setattr("ops.cli.sending.duplicates._MOST_HELD", held)
     command = validate({"payout_id": "a", "msisdn": "0712000001", "amount": "1"}, RULES)
     with Duplicates() as duplicates:
-        assert duplicates.same_ids([(2, "a"), (3, "b")]) == {}
-        assert duplicates.same_payments([(2, command)]) == {}
-        assert duplicates.same_ids([(4, "a"), (5, "c"), (6, "c")]) == {4: 2, 6: 5}
-        assert duplicates.same_ids([(7, "a"), (8, "d")]) == {7: 2}
-        assert duplicates.same_payments([(9, command), (10, command)]) == {9: 2, 10: 2}
+        duplicates.add_ids([(2, "a"), (3, "b"), (4, "a"), (5, "c"), (6, "c")])
+        duplicates.add_payments([(2, command)])
+        duplicates.add_ids([(7, "a"), (8, "d")])
+        duplicates.add_payments([(9, command), (10, command)])
+        assert sorted(duplicates.same_ids()) == [(4, 2), (6, 5), (7, 2)]
+        assert sorted(duplicates.same_payments()) == [(9, 2), (10, 2)]
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the folder and the way out."""
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr("ops.cli.sending.duplicates._MOST_HELD", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with Duplicates() as duplicates, pytest.raises(CommandError, match=r"space left.*TMPDIR"):
+        duplicates.add_ids([(2, "a")])
 
 
 async def test_rows_that_were_published_before_are_not_new(tmp_path: Path) -> None:
@@ -191,10 +212,44 @@ async def test_rows_that_were_published_before_are_not_new(tmp_path: Path) -> No
 
 
 async def test_problems_stand_in_the_order_of_the_lines(tmp_path: Path) -> None:
-    """Also where they are found in different ways, many rows at a time."""
-    lines = [HEADER, "a,254712000001,10", "b,x,1", "a,254712000003,3", "c,y,1"]
-    found = await check(tmp_path, lines)
-    assert [one.line for one in found.problems] == [3, 4, 5]
+    """Also where they are found in different ways and at different times; the first are kept.
+
+    Proved by keeping those that are found first.
+    """
+    lines = [HEADER, "a,254712000001,10", "b,x,1", "a,254712000003,3", "c,y,1", "d,z,1"]
+    payout = known(payout_id="a", msisdn="254712000001", amount="11")
+    found = await check(tmp_path, lines, payout, limit=4)
+    assert [one.line for one in found.problems] == [2, 3, 4, 4]
+    assert found.problem_count == 6
+
+
+async def test_the_database_is_asked_while_the_next_rows_are_read(tmp_path: Path) -> None:
+    """One question at a time; what ends the reading ends the question, too.
+
+    Proved by awaiting each answer before the next batch is read: nothing is asked meanwhile.
+    """
+    path = tmp_path / "file.csv"
+    rows = [f"id-{n},2547{n:08},1" for n in range(2 * BATCH)]
+    path.write_text("\n".join([HEADER, *rows, '"unclosed', ""]))
+    asking = asked = 0
+    reading: list[int] = []
+
+    async def existing(_: Sequence[PayoutId]) -> Mapping[PayoutId, Payout]:
+        nonlocal asking, asked
+        asking, asked = asking + 1, asked + 1
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            asking -= 1
+        return {}
+
+    with CsvFile(path) as table:
+        columns, _ = read_columns(table.header)
+        reader = RowReader(columns, Defaults(run_id="r", account="default"), {"default": RULES})
+        checking = Check(table, reader, limit=1)
+        with pytest.raises(CommandError, match="cannot be read as CSV"):
+            await checking.run(existing, lambda _: reading.append(asking))
+    assert (reading, asking, asked) == ([0, 1], 0, 2)
 
 
 async def test_rows_that_repeat_a_payout_of_late_are_told(tmp_path: Path) -> None:
@@ -236,7 +291,7 @@ async def test_what_is_known_already_repeats_nothing(tmp_path: Path) -> None:
 
 
 async def test_repeats_are_looked_for_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never more than a bound waits for a look, and every row is looked at once."""
+    """As soon as a bound is reached, and every row is looked at once."""
     monkeypatch.setattr("ops.cli.sending.repeats.PER_LOOK", 3)
     looks: list[int] = []
 
@@ -245,9 +300,12 @@ async def test_repeats_are_looked_for_many_at_a_time(monkeypatch: pytest.MonkeyP
         return {}
 
     repeats = Repeats(lookup, lambda _: None)
-    for number in range(8):
-        fields = {"payout_id": f"a-{number}", "msisdn": "0712000001", "amount": "1"}
-        await repeats.add(number, validate(fields, RULES))
+    for number in range(0, 8, 2):
+        fields = [
+            {"payout_id": f"a-{one}", "msisdn": "0712000001", "amount": "1"}
+            for one in (number, number + 1)
+        ]
+        await repeats.add([(number, validate(one, RULES)) for one in fields])
     await repeats.finish()
     await repeats.finish()
-    assert looks == [3, 3, 2]
+    assert looks == [4, 4]
