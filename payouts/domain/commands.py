@@ -239,15 +239,15 @@ class _Reading:
         value = self.fields.get("metadata")
         if value is None:
             return {}
-        if not isinstance(value, dict) or not all(
-            isinstance(key, str) and isinstance(text, str) for key, text in value.items()
+        if not isinstance(value, dict) or not {str}.issuperset(
+            map(type, (*value, *value.values()))
         ):
             self.problems.append("metadata: must be a flat JSON object of strings")
             return {}
         size, odd = 2, False
-        for key, text in value.items():
-            size += len(key.encode(errors="replace")) + len(text.encode(errors="replace")) + 6
-            odd = odd or _has_control(key) or _has_control(text)
+        for text in (*value, *value.values()):
+            size += 3 + (len(text) if text.isascii() else len(text.encode(errors="replace")))
+            odd = odd or _has_control(text)
         if size > MAX_METADATA_BYTES:
             self.problems.append(f"metadata: must take at most {MAX_METADATA_BYTES} bytes")
         if odd:

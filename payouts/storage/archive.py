@@ -1,7 +1,6 @@
 """Payouts that have left the live books: recognised for life, by every id that they have had.
 
-Nothing here is asked for what is in the live books; only what is not found there is looked for
-in the archive.
+The live books and the archive are disjoint at any instant; one statement sees both at one.
 """
 
 from __future__ import annotations
@@ -42,11 +41,12 @@ def archived_columns(alias: str) -> str:
 _ARCHIVED: Final = f"""
 SELECT {archived_columns("a")}, o.at FROM archive a JOIN audit o ON o.number = a.order_number
 """  # noqa: S608
-_LIVE: Final = text(
-    f"SELECT {columns('p')} FROM payouts p"  # noqa: S608
-    " WHERE p.payout_id = ANY(CAST(:payout_ids AS text[]))"
-)
-_BY_ID: Final = text(f"{_ARCHIVED} WHERE a.payout_id = ANY(CAST(:payout_ids AS text[]))")
+_ASKED: Final = "payout_id = ANY(CAST(:payout_ids AS text[]))"
+_BY_ID: Final = text(f"{_ARCHIVED} WHERE a.{_ASKED}")
+_STANDING: Final = text(f"""
+SELECT {columns("p")}, NULL::timestamptz FROM payouts p WHERE p.{_ASKED}
+UNION ALL {_ARCHIVED} WHERE a.{_ASKED}
+""")  # noqa: S608
 # As among the live ones: by its own id, else by the gateway's, if that names one payout only.
 _MATCH: Final = text(f"""
 SELECT g.ordinal, coalesce(own.payout_id, other.payout_id)
@@ -91,14 +91,8 @@ async def archived(database: Sessions, payout_ids: Sequence[str]) -> dict[str, P
 
 
 async def standing(database: Sessions, payout_ids: Sequence[str]) -> dict[str, Payout]:
-    """Return which of these payouts there are, live or archived.
-
-    The live books are read first: what leaves them between the two looks is in the archive.
-    """
-    rows = await database.fetch(_LIVE, {"payout_ids": payout_ids})
-    found = {row[0]: payout_of(row) for row in rows}
-    gone = [one for one in payout_ids if one not in found]
-    return found | await archived(database, gone) if gone else found
+    """Return which of these payouts there are, live or archived."""
+    return await _by_id(database, _STANDING, payout_ids)
 
 
 async def match_archived(
@@ -123,4 +117,9 @@ async def _by_id(
     database: Sessions, statement: TextClause, payout_ids: Sequence[str]
 ) -> dict[str, Payout]:
     rows = await database.fetch(statement, {"payout_ids": payout_ids})
-    return {row[0]: replace(payout_of(row), archived_at=row[WIDTH]) for row in rows}
+    return {
+        row[0]: payout_of(row)
+        if row[WIDTH] is None
+        else replace(payout_of(row), archived_at=row[WIDTH])
+        for row in rows
+    }

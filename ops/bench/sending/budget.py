@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from ops.cli.sending.check import BATCH
 from ops.cli.sending.columns import read_columns
-from ops.cli.sending.csv_file import CsvFile, Row
+from ops.cli.sending.csv_file import CsvFile
 from ops.cli.sending.duplicates import Duplicates
-from ops.cli.sending.publish import FLIGHTS
+from ops.cli.sending.publish import FLIGHTS, outgoing
 from ops.cli.sending.rows import Defaults, RowReader
 from payouts.domain.commands import AccountRules, Command
 from payouts.domain.values import AccountName
@@ -26,7 +26,6 @@ from payouts.messaging import (
     ConfirmedPublisher,
     Outgoing,
     Topology,
-    encode_command,
 )
 
 MOST: Final = 50_000
@@ -87,7 +86,7 @@ def _read(path: Path, taken: Budget) -> list[Outgoing]:
         with taken.step("find what stands there twice", count):
             _find_twice(duplicates, valid)
         with taken.step("make the command again", count):
-            made = [_outgoing(reader, row) for row in rows]
+            made = [outgoing(reader, row) for row in rows]
     return made
 
 
@@ -97,11 +96,6 @@ def _find_twice(duplicates: Duplicates, valid: Sequence[tuple[int, Command]]) ->
         duplicates.add_payments(batch)
     for repeated in (duplicates.same_ids(), duplicates.same_payments()):
         deque(repeated, maxlen=0)
-
-
-def _outgoing(reader: RowReader, row: Row) -> Outgoing:
-    fields = reader.fields(row)
-    return Outgoing(str(fields["account"]), encode_command(fields), str(fields["payout_id"]))
 
 
 async def _stream(

@@ -36,9 +36,9 @@ Existing = Callable[[Sequence[PayoutId]], Awaitable[Mapping[PayoutId, Payout]]]
 
 
 class _Valid(NamedTuple):
+    position: int
     line: int
     command: Command
-    sent: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Findings:
 
     `new`, `sent` and `known` are sums by account and currency: what would be published, what an
     interrupted sending has published and the database does not know yet, and what it knows.
-    `states` counts known ones by state.
+    `states` counts known ones by state; `known_rows` has a byte for each row, 1 where it is known.
     """
 
     limit: int
@@ -70,6 +70,7 @@ class Findings:
     sent: dict[tuple[str, str], Sum] = field(default_factory=dict)
     known: dict[tuple[str, str], Sum] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
+    known_rows: bytearray = field(default_factory=bytearray)
     problems: list[Problem] = field(default_factory=list)
     problem_count: int = 0
     lookalikes: list[tuple[int, int]] = field(default_factory=list)
@@ -165,8 +166,9 @@ class Check:
                 for problem in problems:
                     self.findings.complain(problem)
                 if command is not None:
-                    valid.append(_Valid(row.line, command, position < self._sent))
+                    valid.append(_Valid(position, row.line, command))
             self.findings.rows += len(rows)
+            self.findings.known_rows += bytes(len(rows))
             duplicates.add_ids(ids)
             duplicates.add_payments([(one.line, one.command) for one in valid])
             advance(len(rows))
@@ -187,9 +189,10 @@ class Check:
         key = (command.account, command.currency)
         payout = known.get(command.payout_id)
         if payout is None:
-            parts = findings.sent if one.sent else findings.new
+            sent = one.position < self._sent
+            parts = findings.sent if sent else findings.new
             parts.setdefault(key, Sum()).add(command)
-            return not one.sent
+            return not sent
         names = differences(command, payout)
         if names:
             text = (
@@ -198,6 +201,7 @@ class Check:
             )
             findings.complain(Problem(line=one.line, column="payout_id", text=text))
             return False
+        findings.known_rows[one.position] = 1
         findings.known.setdefault(key, Sum()).add(command)
         findings.states[payout.state.value] += 1
         return False

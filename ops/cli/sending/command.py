@@ -120,7 +120,7 @@ class Sending:
             return Exit.FAILED
         published = Published()
         if findings.new_count:
-            published = await self._publish(settings, reader, books, findings, journal)
+            published = await self._publish(settings, reader, findings, journal)
         journal.finish()
         if not self._options.wait:
             self._tell(findings, published)
@@ -216,7 +216,6 @@ class Sending:
         self,
         settings: SendSettings,
         reader: RowReader,
-        books: Books,
         findings: Findings,
         journal: Journal,
     ) -> Published:
@@ -226,9 +225,8 @@ class Sending:
                 file=self._table,
                 reader=reader,
                 stream=stream,
-                existing=books.existing,
+                known=findings.known_rows,
                 journal=journal,
-                rows=findings.rows,
             )
             with (
                 progress(self._screen, "Publishing", findings.rows) as advance,

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ops.cli.exits import CommandError
-from ops.cli.sending.check import BATCH, Existing, batches_of
+from ops.cli.sending.check import BATCH, batches_of
 from ops.cli.sending.csv_file import ChangedError, CsvFile, Row
 from ops.cli.sending.interruption import Stop
 from ops.cli.sending.journal import Journal
 from ops.cli.sending.rows import RowReader
 from ops.cli.words import count
 from payouts.domain.errors import BrokerUnavailableError, UnroutableError
-from payouts.domain.values import PayoutId
 from payouts.messaging import CommandStream, Outgoing, encode_command
 
 FLIGHTS: Final = 8
@@ -70,21 +69,20 @@ class Publication:
         file: the file, checked before.
         reader: makes commands of its rows.
         stream: to RabbitMQ.
-        existing: gives the payouts that the database knows of some ids.
+        known: a byte for each row of the file; 1 where the database knew it when it was checked,
+            which is then not published.
         journal: begun; it is told how many rows are done, in order.
-        rows: how many the file has.
     """
 
     file: CsvFile
     reader: RowReader
     stream: CommandStream
-    existing: Existing
+    known: Sequence[int]
     journal: Journal
-    rows: int
     _flights: deque[Flight] = field(default_factory=deque)
 
     async def run(self, advance: Callable[[int], None], stop: Stop) -> Published:
-        """Return once every row is either known to the database or confirmed by RabbitMQ.
+        """Return once every row that is not known is confirmed by RabbitMQ.
 
         Raises:
             StoppedError: `stop` was asked for; all that was published is confirmed and noted.
@@ -103,7 +101,7 @@ class Publication:
         except BaseException:
             self._note_confirmed()
             raise
-        if done < self.rows:
+        if done < len(self.known):
             raise self._stopped(done, stop)
         return Published(self.stream.confirmed)
 
@@ -133,16 +131,13 @@ class Publication:
         return last
 
     async def _publish_batch(self, rows: Sequence[Row], first: int) -> None:
-        """Publish the rows that the database does not know; `first` rows come before them."""
-        fields = [self.reader.fields(row) for row in rows]
-        ids = [PayoutId(str(one["payout_id"])) for one in fields]
-        known = await self.existing(ids)
-        commands = [
-            Outgoing(str(one["account"]), encode_command(one), payout_id)
-            for one, payout_id in zip(fields, ids, strict=True)
-            if payout_id not in known
+        """Publish the rows that are not known; `first` rows come before them."""
+        places = [
+            place
+            for place, known in enumerate(self.known[first : first + len(rows)], first + 1)
+            if not known
         ]
-        places = [place for place, one in enumerate(ids, first + 1) if one not in known]
+        commands = [outgoing(self.reader, rows[place - first - 1]) for place in places]
         if len(self._flights) == FLIGHTS:
             await self._settle(FLIGHTS // 2)
         flight = Flight(published=self.stream.published, places=places, rows=first + len(rows))
@@ -170,8 +165,14 @@ class Publication:
     def _stopped(self, done: int, stop: Stop) -> StoppedError:
         self.journal.note(done, stopped=True)
         error = StoppedError(
-            f"Stopped after {count(done)} of {count(self.rows)} rows; all that was published is"
-            " confirmed. Send the same file again: it goes on from there."
+            f"Stopped after {count(done)} of {count(len(self.known))} rows; all that was published"
+            " is confirmed. Send the same file again: it goes on from there."
         )
         error.status = 128 + (stop.signal or 0)
         return error
+
+
+def outgoing(reader: RowReader, row: Row) -> Outgoing:
+    """Return the command of a row that was checked."""
+    fields = reader.fields(row)
+    return Outgoing(str(fields["account"]), encode_command(fields), str(fields["payout_id"]))

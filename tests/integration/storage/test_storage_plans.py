@@ -135,7 +135,6 @@ def writes(store: PostgresStore) -> Wanted:
         ),
         (transitions._NOTE, notes, {"payouts_payout_id_key", "timeline_pkey"}),
         (transitions._LOST, lost, {"payouts_payout_id_key", "timeline_pkey"}),
-        (archive._LIVE, {"payout_ids": names}, {"payouts_payout_id_key"}),
         (outbox._PUBLISHED, marked, {"events_pkey"}),
     ]
 
@@ -320,6 +319,7 @@ async def test_the_archive_is_searched_by_its_keys(old: Bed) -> None:
     retried = {"archive_retry_of_key", "payouts_retry_of_key"}
     wanted: list[tuple[TextClause, Mapping[str, Any], set[str]]] = [
         (archive._BY_ID, {"payout_ids": ids}, {"archive_pkey"}),
+        (archive._STANDING, {"payout_ids": ids}, {"archive_pkey", "payouts_payout_id_key"}),
         (
             archive._MATCH,
             looked_up,
@@ -332,6 +332,8 @@ async def test_the_archive_is_searched_by_its_keys(old: Bed) -> None:
         for statement, parameters, expected in wanted:
             found = await indexes_of(connection, statement, parameters)
             assert found - {"seq:audit", "audit_pkey"} == expected
+            found = await kept(old.store, statement, parameters)
+            assert found - {"audit_pkey"} == expected
         for run in ("run-3", "old-run-3"):
             found = await indexes_of(connection, totals._RUN, {"run_id": run, "over_s": 60.0})
             assert found == {"archive_run_idx", "payouts_run_idx"}
