@@ -34,10 +34,10 @@ def current(*, json: bool = False) -> Exit:
     Args:
         json: Write one JSON object.
     """
-    from payouts.storage import migrate  # noqa: PLC0415 - Alembic is slow to import
+    from payouts.storage import migrate, schema  # noqa: PLC0415 - Alembic is slow to import
 
     url = DatabaseSettings.load(os.environ).database_url.get_secret_value()
-    found, needed = migrate.current(url), migrate.head()
+    found, needed = migrate.current(url), schema.head()
     screen = Screen()
     if json:
         screen.json({"revision": found, "needed": needed, "current": found == needed})

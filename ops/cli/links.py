@@ -20,12 +20,12 @@ from payouts.settings import DeadLetterOrderSettings, DeadLetterSettings, SendSe
 from payouts.storage.accounts import Accounts
 from payouts.storage.clock import BooksClock
 from payouts.storage.engine import Database, create_engine
-from payouts.storage.migrate import check_schema
 from payouts.storage.orders import PostgresOrders
 from payouts.storage.oversight import Oversight
 from payouts.storage.parts import Context
 from payouts.storage.reading import PayoutsReader
 from payouts.storage.retention import Retention
+from payouts.storage.schema import check_schema
 
 CONNECT_WITHIN_S = 5.0
 READ_WITHIN_S = 600.0  # Large books take their time to add up.

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from importlib.util import find_spec
 from typing import Final, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection
 
-from payouts.domain.errors import SchemaError
 from payouts.storage.engine import FAULTS, create_engine
 from payouts.storage.faults import translate
+from payouts.storage.schema import check_server, scripts
 
-OLDEST_SERVER: Final = 150000
 STEP_WITHIN_S: Final = 4 * 3600.0  # An index over large books takes its time.
-# The oldest revision whose programs may run on this schema, as its migration has said.
-_SINCE: Final = text("""
-SELECT substring(obj_description(to_regclass('alembic_version'), 'pg_class')
-    FROM '^payouts since ([0-9]{4})$')
-""")
 R = TypeVar("R")
 
 
@@ -52,69 +42,19 @@ def current(url: str) -> str | None:
     return _with_connection(url, _current)
 
 
-def head() -> str:
-    """Return the revision that this version needs."""
-    return revisions()[0]
-
-
-@lru_cache(maxsize=1)
-def revisions() -> Sequence[str]:
-    """Return the revisions that this version knows, the newest first."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
-    known = tuple(script.revision for script in scripts)
-    if not known:
-        raise SchemaError("(this installation has no migrations)")
-    return known
-
-
-async def check_schema(engine: AsyncEngine) -> None:
-    """Return if the database has a schema on which this version may run.
-
-    It is the one that this version needs, or a newer one whose migration has said that the
-    versions before it may run on: so what restarts during a rolling upgrade finds its way.
-
-    Raises:
-        SchemaError: it has another one, or none, or the server is too old.
-        StoreUnavailableError: the database does not answer.
-    """
-    try:
-        async with engine.connect() as connection:
-            found = await connection.run_sync(_current)
-            await connection.run_sync(_check_server)
-            since = None if found is None else (await connection.execute(_SINCE)).scalar_one()
-    except FAULTS as error:
-        raise translate(error) from None
-    known = await asyncio.to_thread(revisions)
-    newer = found is not None and found not in known
-    if found != known[0] and not (newer and since is not None and since <= known[0]):
-        raise SchemaError(f"(it is at {found or 'nothing'}, needed is {known[0]})")
-
-
 def _upgrade(connection: Connection, revision: str) -> None:
-    _check_server(connection)
+    check_server(connection)
     connection.rollback()
     command.upgrade(_config(connection), revision)
-
-
-def _check_server(connection: Connection) -> None:
-    version = connection.execute(
-        text("SELECT current_setting('server_version_num')::integer")
-    ).scalar_one()
-    if version < OLDEST_SERVER:
-        raise SchemaError(f"(PostgreSQL 15 or newer is needed, this is {version // 10000})")
 
 
 def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _config(connection: Connection | None = None) -> Config:
-    spec = find_spec("migrations")
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    if not folders:
-        raise SchemaError("(this installation has no migrations)")
+def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", folders[0].replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 

@@ -13,9 +13,9 @@ from payouts.storage.engine import Database, create_engine
 from payouts.storage.figures import Measuring
 from payouts.storage.incidents import Incidents
 from payouts.storage.intake import Intake
-from payouts.storage.migrate import check_schema
 from payouts.storage.outbox import OutboxPart
 from payouts.storage.parts import Context
+from payouts.storage.schema import check_schema
 from payouts.storage.suspects import Suspects
 from payouts.storage.sweeps import Sweeps
 from payouts.storage.transitions import Transitions

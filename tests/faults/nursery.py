@@ -282,7 +282,7 @@ def serve() -> None:
     import tests.faults.haste  # noqa: PLC0415
     import tests.faults.mortal  # noqa: PLC0415
     import tests.faults.skew  # noqa: F401, PLC0415
-    from payouts.storage.migrate import head  # noqa: PLC0415
+    from payouts.storage.schema import head  # noqa: PLC0415
 
     _deployables()
     head()  # Read once here, from the files of the migrations.

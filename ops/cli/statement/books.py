@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from payouts.storage.engine import Database, create_engine
-from payouts.storage.migrate import check_schema
+from payouts.storage.schema import check_schema
 from payouts.storage.statements import StatementReader
 
 _READ_WITHIN_S: Final = 600.0  # Large books take their time to be scanned.

@@ -8,7 +8,7 @@ import pytest
 from cli_bed import LOST, RECEIVER, Worker
 
 from payouts.domain.payout import State
-from payouts.storage.migrate import head
+from payouts.storage.schema import head
 from tests.command_line import payouts
 
 pytestmark = pytest.mark.servers
