@@ -24,7 +24,7 @@ LEASE_S: Final = 1.5
 DRAIN_S: Final = 10.0
 AT_ONCE: Final = 40
 # So slow that what a worker has claimed waits for its turn, and is not sent yet.
-SLOW: Final = {"PAYOUTS_TPS": "20"}
+SLOW: Final = {"PAYOUTS_TPS": "10"}
 SETTINGS: Final = {
     "PAYOUTS_WORKER_LEASE_S": str(LEASE_S),
     "PAYOUTS_CONCURRENCY": str(AT_ONCE),
@@ -36,8 +36,11 @@ INSERT INTO accounts (name, paused, paused_reason, paused_at) VALUES ('default',
 ON CONFLICT (name) DO UPDATE SET paused = true, paused_reason = 'x', paused_at = now()
 """
 _RESUME: Final = "UPDATE accounts SET paused = false, paused_reason = NULL, paused_at = NULL"
-_RECEIVED: Final = "SELECT count(*) = $1 FROM payouts WHERE state = 'received'"
-_CLAIMED: Final = "SELECT count(*) >= $1 FROM payouts WHERE state = 'submitting'"
+_RECEIVED: Final = "SELECT count(*) >= $1 FROM payouts WHERE state = 'received'"
+# None waits in the queue, or with the worker that will not acknowledge it.
+_CLAIMED: Final = """
+SELECT count(*) FILTER (WHERE state = 'submitting') >= $1 AND count(*) = $2 FROM payouts
+"""
 _TAKEN_OVER: Final = "SELECT count(*) = $1 FROM payouts WHERE state = 'submitting'"
 
 
@@ -65,9 +68,11 @@ async def worker_wakes(stage: Stage, fence: Mapping[str, str] = MappingProxyType
     zombie = await born(stage, Process.WORKER, {**SLOW, **fence})
     rescuers: list[Child] = []
     try:
-        await stage.until(_RECEIVED, "the paused account's payouts are received", AT_ONCE)
+        # It takes no more once it has heard of the pause.
+        await stage.until(_RECEIVED, "some of the paused account's are received", AT_ONCE // 4)
         await stage.do(_RESUME)
-        await stage.until(_CLAIMED, "the worker has claimed some", AT_ONCE // 4)
+        told = "the worker has all, and has claimed some"
+        await stage.until(_CLAIMED, told, AT_ONCE // 4, len(stage.published))
         zombie.signal(signal.SIGSTOP)
         stage.faults["worker frozen"] += 1
         rescuers += [await born(stage, Process.WORKER) for _ in range(2)]
