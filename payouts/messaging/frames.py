@@ -36,6 +36,16 @@ _TIME: Final = struct.Struct(">Q")
 _PERSISTENT: Final = bytes([int(DeliveryMode.PERSISTENT)])
 
 
+def _short(text: str) -> bytes:
+    """Return a short string of AMQP: its length in one byte, then its bytes."""
+    return bytes((len(text),)) + text.encode("ascii")
+
+
+# What all messages of a kind have first in common: content type and delivery mode.
+_COMMAND: Final = _short(COMMAND_CONTENT_TYPE) + _PERSISTENT
+_EVENT: Final = _short(EVENT_CONTENT_TYPE) + _PERSISTENT
+
+
 class _Frames:
     """Makes the frames that publish persistent, mandatory messages on one channel.
 
@@ -59,7 +69,9 @@ class _Frames:
                 self._channel,
             )
         if len(body) <= self._most:
-            return b"".join((method, self._frame(_HEADER, header), self._frame(_BODY, body)))
+            of_header = _FRAME.pack(_HEADER, self._channel, len(header))
+            of_body = _FRAME.pack(_BODY, self._channel, len(body))
+            return b"".join((method, of_header, header, _END, of_body, body, _END))
         parts = [body[at : at + self._most] for at in range(0, len(body), self._most)]
         return b"".join(
             (method, self._frame(_HEADER, header), *(self._frame(_BODY, part) for part in parts))
@@ -84,8 +96,7 @@ class CommandFrames(_Frames):
         header = b"".join(
             (
                 _CONTENT.pack(_CLASS, 0, len(body), _OF_COMMANDS),
-                _short(COMMAND_CONTENT_TYPE),
-                _PERSISTENT,
+                _COMMAND,
                 _short(message_id),
                 _TIME.pack(at),
             )
@@ -101,8 +112,7 @@ class EventFrames(_Frames):
         header = b"".join(
             (
                 _CONTENT.pack(_CLASS, 0, len(body), _OF_EVENTS),
-                _short(EVENT_CONTENT_TYPE),
-                _PERSISTENT,
+                _EVENT,
                 _short(event.subject),
                 _short(event.event_id),
                 _TIME.pack(int(event.time.timestamp())),
@@ -110,8 +120,3 @@ class EventFrames(_Frames):
             )
         )
         return self._publishing(event.type, header, body)
-
-
-def _short(text: str) -> bytes:
-    """Return a short string of AMQP: its length in one byte, then its bytes."""
-    return bytes((len(text),)) + text.encode("ascii")
