@@ -238,7 +238,7 @@ async def test_the_database_is_asked_while_the_next_rows_are_read(tmp_path: Path
         nonlocal asking, asked
         asking, asked = asking + 1, asked + 1
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         finally:
             asking -= 1
         return {}
