@@ -42,6 +42,7 @@ class Proxy:
         self._target_port = port
         self._server: asyncio.Server | None = None
         self._links: set[_Link] = set()
+        self._over = False
         self.port = 0
         self.weather = Weather()
         self.counts: Counter[str] = Counter()
@@ -58,6 +59,7 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:
         """Stop listening and drop every connection."""
+        self._over = True
         self._stop_listening()
         for link in list(self._links):
             link.reset()
@@ -157,9 +159,7 @@ class Proxy:
 
     def _accept(self) -> _Side:
         self.counts["connections"] += 1
-        link = _Link(self)
-        self._links.add(link)
-        return link.client
+        return _Link(self).client
 
     def _tell(self) -> None:
         for link in self._links:
@@ -177,6 +177,12 @@ class Proxy:
             link.reset()
             return
         link.client.look()
+
+    def keep(self, link: _Link) -> bool:
+        """Keep a link whose client has come; False: it came in the instant of the end."""
+        if not self._over:
+            self._links.add(link)
+        return not self._over
 
     def drop(self, link: _Link) -> None:
         """Drop a link whose both sides have ended."""
@@ -245,6 +251,9 @@ class _Side(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         link, proxy = self._link, self._link.proxy
         if self is not link.client:
+            return
+        if not proxy.keep(link):
+            self.transport.abort()
             return
         if proxy.weather.swallows:
             link.lossy = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -283,6 +284,22 @@ async def test_no_connection_is_left_behind() -> None:
         while proxy.connections:
             assert loop.time() < deadline
             await asyncio.sleep(0.01)
+
+
+async def test_who_comes_in_the_instant_of_the_end_is_turned_away() -> None:
+    """Accepted, but not handed over yet, when the proxy ended: nobody would end it later.
+
+    Proved by keeping it: its sockets were told of as unclosed, tests later.
+    """
+    ours, theirs = socket.socketpair()
+    async with proxied_echo() as (_, proxy):
+        side = proxy._accept()
+    with theirs:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(lambda: side, ours)
+        assert transport.is_closing()
+        assert await asyncio.to_thread(theirs.recv, 1) == b""
+    assert proxy.connections == 0
 
 
 @pytest.mark.servers
