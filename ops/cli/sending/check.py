@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -215,21 +215,20 @@ async def _looked_up(
     batches: Iterable[list[_Valid]], existing: Existing
 ) -> AsyncGenerator[tuple[list[_Valid], Mapping[PayoutId, Payout]], None]:
     """Yield each batch with what the database knows; it is asked while the next one is read."""
-    asked: deque[tuple[list[_Valid], asyncio.Task[Mapping[PayoutId, Payout]]]] = deque()
+    before: tuple[list[_Valid], asyncio.Future[Mapping[PayoutId, Payout]]] | None = None
     try:
         for valid in batches:
-            if asked:
-                yield asked[0][0], await asked[0][1]
-                asked.popleft()
+            if before is not None:
+                yield before[0], await before[1]
             ids = [one.command.payout_id for one in valid]
-            asked.append((valid, asyncio.ensure_future(existing(ids))))
+            before = valid, asyncio.ensure_future(existing(ids))
             await asyncio.sleep(0)  # The question goes out before the next batch is read.
-        for valid, answer in asked:
-            yield valid, await answer
+        if before is not None:
+            yield before[0], await before[1]
     finally:
-        for _, answer in asked:
-            answer.cancel()
-        await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+        if before is not None:
+            before[1].cancel()
+            await asyncio.gather(before[1], return_exceptions=True)
 
 
 def _keep(kept: list[T], one: T, limit: int, line: Callable[[T], int]) -> None:

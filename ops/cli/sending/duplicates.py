@@ -77,8 +77,8 @@ class Duplicates:
 class _Seen:
     """Digests and their lines, divided by the digest's first byte.
 
-    Equal ones are in the same part, so that one part after the other can be gone through. That
-    takes half as long as asking an index for each of them, and memory for one part only.
+    Equal ones are in the same part, so that one part after the other can be gone through, in
+    memory for one part only and without an index that each of them is looked up in.
     """
 
     def __init__(self, key: bytes) -> None:

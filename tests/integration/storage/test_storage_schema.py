@@ -97,7 +97,7 @@ def test_revisions_are_read_off_the_files_as_alembic_reads_them() -> None:
 
 @pytest.mark.parametrize("module", ["worker", "callback_server"])
 def test_what_starts_often_does_without_alembic(module: str) -> None:
-    """It takes a tenth of a second and 7 MiB. Proved by importing `payouts.storage.migrate`."""
+    """It is slow to import, and large. Proved by importing `payouts.storage.migrate`."""
     program = f"import sys, {module}.__main__; sys.exit('alembic' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)  # noqa: S603 - our own
 
