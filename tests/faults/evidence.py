@@ -45,6 +45,7 @@ class Published:
     msisdn: str
     account: str = "default"
     may: frozenset[May] = PAID
+    run_id: str | None = None
 
     @property
     def amount_minor(self) -> int:
@@ -53,14 +54,13 @@ class Published:
 
     def body(self) -> bytes:
         """Give the message's body."""
-        return json.dumps(
-            {
-                "payout_id": self.payout_id,
-                "amount": self.amount,
-                "msisdn": self.msisdn,
-                "account": self.account,
-            }
-        ).encode()
+        fields = {
+            "payout_id": self.payout_id,
+            "amount": self.amount,
+            "msisdn": self.msisdn,
+            "account": self.account,
+        }
+        return json.dumps(fields | ({"run_id": self.run_id} if self.run_id else {})).encode()
 
 
 class Payment(NamedTuple):

@@ -108,7 +108,12 @@ class Stage:
     )
 
     def commands(
-        self, count: int, may: frozenset[May] = PAID, *, receiver: str = RECEIVER
+        self,
+        count: int,
+        may: frozenset[May] = PAID,
+        *,
+        receiver: str = RECEIVER,
+        run_id: str | None = None,
     ) -> list[Published]:
         """Make so many commands, other ones each time; `receiver` takes a number."""
         first = len(self.published)
@@ -118,6 +123,7 @@ class Stage:
                 amount=f"{100 + number // 100}.{number % 100:02}",
                 msisdn=receiver.format(number),
                 may=may,
+                run_id=run_id,
             )
             for number in range(first, first + count)
         ]
@@ -201,9 +207,9 @@ class Stage:
         finally:
             await connection.close()
 
-    async def do(self, statement: str) -> None:
+    async def do(self, statement: str, *values: object) -> None:
         """Change something in the database, past all proxies."""
-        await self.ask(statement)
+        await self.ask(statement, *values)
 
     async def until(self, statement: str, what: str, *values: object) -> None:
         """Return once the statement's one value is true."""

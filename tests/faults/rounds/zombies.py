@@ -31,16 +31,14 @@ SETTINGS: Final = {
     "PAYOUTS_PREFETCH": str(AT_ONCE),
 }
 APART: Final = {"PAYOUTS_PROCESS_INDEX": "9"}
-_PAUSE: Final = """
-INSERT INTO accounts (name, paused, paused_reason, paused_at) VALUES ('default', true, 'x', now())
-ON CONFLICT (name) DO UPDATE SET paused = true, paused_reason = 'x', paused_at = now()
+RUN: Final = "zombies"
+_PAUSE: Final = "INSERT INTO paused_runs (run_id, reason, paused_at) VALUES ($1, 'x', now())"
+_RESUME: Final = """
+WITH resumed AS (DELETE FROM paused_runs WHERE run_id = $1)
+UPDATE payouts SET held = NULL, next_action_at = now() WHERE run_id = $1 AND held IS NOT NULL
 """
-_RESUME: Final = "UPDATE accounts SET paused = false, paused_reason = NULL, paused_at = NULL"
-_RECEIVED: Final = "SELECT count(*) >= $1 FROM payouts WHERE state = 'received'"
-# None waits in the queue, or with the worker that will not acknowledge it.
-_CLAIMED: Final = """
-SELECT count(*) FILTER (WHERE state = 'submitting') >= $1 AND count(*) = $2 FROM payouts
-"""
+_HELD: Final = "SELECT count(*) = $1 FROM payouts WHERE held IS NOT NULL"
+_CLAIMED: Final = "SELECT count(*) >= $1 FROM payouts WHERE state = 'submitting'"
 _TAKEN_OVER: Final = "SELECT count(*) = $1 FROM payouts WHERE state = 'submitting'"
 
 
@@ -63,16 +61,15 @@ async def worker_wakes(stage: Stage, fence: Mapping[str, str] = MappingProxyType
         stage: without a worker of its own.
         fence: settings of the frozen worker alone.
     """
-    await stage.do(_PAUSE)
-    await stage.feed(stage.commands(AT_ONCE))
+    await stage.do(_PAUSE, RUN)
+    await stage.feed(stage.commands(AT_ONCE, run_id=RUN))
     zombie = await born(stage, Process.WORKER, {**SLOW, **fence})
     rescuers: list[Child] = []
     try:
-        # It takes no more once it has heard of the pause.
-        await stage.until(_RECEIVED, "some of the paused account's are received", AT_ONCE // 4)
-        await stage.do(_RESUME)
-        told = "the worker has all, and has claimed some"
-        await stage.until(_CLAIMED, told, AT_ONCE // 4, len(stage.published))
+        # A paused run's payouts are taken and rest, whenever the worker hears of the pause.
+        await stage.until(_HELD, "the paused run's payouts are held", AT_ONCE)
+        await stage.do(_RESUME, RUN)
+        await stage.until(_CLAIMED, "the worker has claimed some", AT_ONCE // 4)
         zombie.signal(signal.SIGSTOP)
         stage.faults["worker frozen"] += 1
         rescuers += [await born(stage, Process.WORKER) for _ in range(2)]
