@@ -40,9 +40,7 @@ LAST_BALANCES_S: Final = 2.0
 
 def run(processes: int = 1) -> int:
     """Serve callbacks until a signal comes; return the exit code (contract.md §4)."""
-    return run_until_signal(
-        lambda: CallbackSettings.load(os.environ), serve, module=MODULE, processes=processes
-    )
+    return run_until_signal(lambda: CallbackSettings.load(os.environ), serve, processes=processes)
 
 
 async def serve(settings: CallbackSettings, stop: asyncio.Event) -> None:

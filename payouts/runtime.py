@@ -7,7 +7,6 @@ import gc
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ _RESTART_FIRST_S: Final = 0.5
 _RESTART_CAP_S: Final = 30.0
 _LONG_LIFE_S: Final = 60.0  # Whoever lived so long has not died of its start.
 _LOOK_EVERY_S: Final = 0.2
+_TOLD_BY: Final = (signal.SIGTERM, signal.SIGINT)
 _COLLECT_AFTER: Final = (20_000, 20, 50)
 
 S = TypeVar("S")
@@ -77,19 +77,23 @@ def run_until_signal(
     load: Callable[[], S],
     main: Callable[[S, asyncio.Event], Awaitable[None]],
     *,
-    module: str,
     processes: int = 1,
 ) -> int:
     """Load the settings, then run `main(settings, stop)` on uvloop until SIGTERM or SIGINT.
 
-    With several processes each is a child of this one, started as `python -m module`. Returns
-    the exit code: 0 drained, 1 failed, 2 settings not usable, told before anything connects.
+    With several processes each is a child of this one, and loads the settings for itself. Returns
+    the exit code, in each child as well: 0 drained, 1 failed, 2 settings not usable, told before
+    anything connects.
     """
     try:
         settings = load()
+        loop_factory = _loop_factory()
         if processes > 1:
-            return supervise(module, processes)
-        with collecting_seldom(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            code = supervise(processes)
+            if code is not None:
+                return code
+            settings = load()  # Secrets may have been changed since.
+        with collecting_seldom(), asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_with_signals(lambda stop: main(settings, stop)))
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -114,7 +118,7 @@ def admin_port(port: int) -> int:
 async def _with_signals(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _TOLD_BY:
         loop.add_signal_handler(number, stop.set)
     await main(stop)
 
@@ -127,19 +131,30 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def supervise(module: str, processes: int) -> int:
-    """Run `python -m module` so many times; restart what dies; pass SIGTERM and SIGINT on.
+def supervise(processes: int) -> int | None:
+    """Fork so many children; restart what dies; pass SIGTERM and SIGINT on.
 
-    Returns 0 if all children ended with 0 after a signal. A child that says that its settings
+    So what is loaded is loaded once, and a child that follows a dead one is there at once. To be
+    called without a running loop, and before anything connects.
+
+    Returns None in each child, which goes on as if it had been started on its own. In the parent
+    it returns 0 if all children ended with 0 after a signal. A child that says that its settings
     are not usable (exit 2) ends the others at once, as restarting cannot help.
+
+    Raises:
+        SettingsError: the system cannot fork.
     """
-    return _Children(module, processes).run()
+    if not hasattr(os, "fork"):
+        raise SettingsError(("--processes: this system cannot fork; start one process each.",))
+    # What a child never writes to is shared with its parent.
+    gc.collect()
+    gc.freeze()
+    return _Children(processes).run()
 
 
 class _Children:
-    def __init__(self, module: str, processes: int) -> None:
-        self._module = module
-        self._running: dict[int, subprocess.Popen[bytes]] = {}
+    def __init__(self, processes: int) -> None:
+        self._running: dict[int, int] = {}
         self._due = dict.fromkeys(range(processes), 0.0)
         self._rest_s = dict.fromkeys(range(processes), _RESTART_FIRST_S)
         self._born: dict[int, float] = {}
@@ -147,14 +162,15 @@ class _Children:
         self._told = False
         self._code = 0
 
-    def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def run(self) -> int | None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # Where it is ignored no end can be told.
+        for number in _TOLD_BY:
             signal.signal(number, self._hear)
         while self._running or not self._stopping:
             if self._stopping:
                 self._tell()
-            else:
-                self._start_due()
+            elif self._is_child():
+                return None
             self._collect()
             time.sleep(_LOOK_EVERY_S)
         return self._code
@@ -163,25 +179,29 @@ class _Children:
         # Only noted: a handler that runs while a child is being started would miss that child.
         self._stopping = True
 
-    def _start_due(self) -> None:
+    def _is_child(self) -> bool:
+        """Start who is due; tell whether this is one of those who were started."""
         now = time.monotonic()
         for index in [one for one, at in self._due.items() if at <= now]:
             if self._stopping:
-                return
+                return False
             del self._due[index]
-            environ = {**os.environ, CHILD_INDEX: str(index)}
-            self._running[index] = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", self._module], env=environ
-            )
+            pid = _fork()
+            if not pid:
+                os.environ[CHILD_INDEX] = str(index)
+                return True
+            self._running[index] = pid
             self._born[index] = now
+        return False
 
     def _collect(self) -> None:
-        for index, child in list(self._running.items()):
-            code = child.poll()
-            if code is None:
+        for index, pid in list(self._running.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
                 continue
+            code = os.waitstatus_to_exitcode(status)
             del self._running[index]
-            if self._told and code == -signal.SIGTERM:
+            if self._stopping and -code in _TOLD_BY:
                 continue  # It was told before it could listen, and had nothing in hand.
             if self._stopping:
                 self._code = self._code or abs(code)
@@ -202,5 +222,21 @@ class _Children:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            for child in self._running.values():
-                child.send_signal(signal.SIGTERM)
+            for pid in self._running.values():  # None has been waited for: the numbers are theirs.
+                os.kill(pid, signal.SIGTERM)
+
+
+def _fork() -> int:
+    """Return the child's process id, and 0 in the child, which deals with no signal yet."""
+    # Held back, so that a child never hears with its parent's handler, and misses it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TOLD_BY)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if not pid:
+            for number in _TOLD_BY:
+                signal.signal(number, signal.SIG_DFL)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -39,9 +39,7 @@ LAST_EVENTS_S: Final = 5.0
 
 def run(processes: int = 1) -> int:
     """Take and send commands until a signal comes; return the exit code (contract.md §4)."""
-    return run_until_signal(
-        lambda: WorkerSettings.load(os.environ), work, module=MODULE, processes=processes
-    )
+    return run_until_signal(lambda: WorkerSettings.load(os.environ), work, processes=processes)
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:

@@ -28,18 +28,37 @@ import os, pathlib, time
 pathlib.Path(f"listening-{os.getpid()}").touch()
 time.sleep(60)
 """
-PARENT = "import sys; from payouts import runtime; sys.exit(runtime.supervise('child', 2))"
+PARENT = """
+import runpy, sys
+from payouts import runtime
+code = runtime.supervise(2)
+if code is None:
+    runpy.run_path("child.py")
+sys.exit(code)
+"""
 # The signal arrives when a child exists that its parent does not know of yet.
 EARLY = """
-import os, signal, subprocess, sys
-from payouts import runtime
-start = subprocess.Popen
-def start_then_hear(*args, **kwargs):
-    child = start(*args, **kwargs)
-    os.kill(os.getpid(), signal.SIGTERM)
-    return child
-subprocess.Popen = start_then_hear
-sys.exit(runtime.supervise('child', 2))
+import os, signal
+fork = os.fork
+def fork_then_hear():
+    pid = fork()
+    if pid:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = fork_then_hear
+"""
+# The first child is told while it has its parent's way of hearing yet.
+TOLD_AT_BIRTH = """
+import os, pathlib, signal
+fork, forks = os.fork, []
+def fork_and_tell():
+    forks.append(None)
+    pid = fork()
+    if not pid and len(forks) == 1:
+        pathlib.Path(f"told-{os.getpid()}").touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+os.fork = fork_and_tell
 """
 
 
@@ -82,11 +101,24 @@ def test_a_signal_while_a_child_is_started_reaches_it(tmp_path: Path) -> None:
 
     Proved by telling the children from within the signal's handler: the new one lived on.
     """
-    parent = supervised(tmp_path, LISTENER, EARLY)
+    parent = supervised(tmp_path, LISTENER, EARLY + PARENT)
     try:
         assert parent.wait(20) == 0
     finally:
         parent.kill()
+
+
+def test_a_child_that_is_told_as_it_is_born_dies_of_it(tmp_path: Path) -> None:
+    """It never takes the signal for its parent's; another one follows it.
+
+    Proved by not holding signals back: it noted the signal for its parent, and lived on.
+    """
+    parent = supervised(tmp_path, LISTENER, TOLD_AT_BIRTH + PARENT)
+    wait_for(tmp_path, "listening-*", 2)
+    parent.terminate()
+    assert parent.wait(20) == 0
+    (told,) = tmp_path.glob("told-*")
+    assert not (tmp_path / told.name.replace("told", "listening")).exists()
 
 
 @pytest.mark.parametrize(("lived_s", "rest_s"), [(1.0, 8.0), (3600.0, 0.5)])
@@ -99,7 +131,7 @@ def test_who_lived_long_is_started_again_at_once(
     """
     now = 10_000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    children = runtime._Children("child", 1)
+    children = runtime._Children(1)
     children._rest_s[0] = 8.0
     children._born[0] = now - lived_s
     children._rest(0)
@@ -113,7 +145,7 @@ before = gc.get_threshold()
 async def main(settings, stop):
     first, *_ = gc.get_threshold()
     print(first >= 10_000, gc.get_freeze_count() > 1_000)
-runtime.run_until_signal(dict, main, module="test")
+runtime.run_until_signal(dict, main)
 print(gc.get_threshold() == before, gc.get_freeze_count() == 0)
 """
 
