@@ -22,14 +22,13 @@ import aiohttp
 import uvloop
 
 from ops.bench import load
-from ops.bench.accounting import process_table, tree
 from ops.bench.errors import BenchError
 from ops.bench.measures import Sample, foreign, percentile
 from ops.bench.pace_report import MOVING, Document, Run, documented, markdown
 from ops.bench.pacing import held
 from ops.bench.site import Delays, Site, open_site, prepare
 from ops.bench.stacks import OURS, STACKS, bench_environ, product_environ
-from ops.demo.children import Children, python
+from ops.demo.children import Children
 from ops.local import LocalStack
 from ops.local.processes import free_ports, plain_environment
 
@@ -44,9 +43,15 @@ _LEASE_S: Final = 120
 # Longer than any run: what is measured is what leaves, and the cores are needed for that.
 _NO_RESULT_S: Final = 3600.0
 COMING_AND_GOING_TIMES: Final = 2.5
-# When, as a part of the run, what happens to the worker that was there longest. Another follows it.
-_GOING: Final = ((0.15, "kill"), (0.30, "end"), (0.45, "kill"), (0.60, "end"), (0.75, "kill"))
-_MOVING_WORKERS: Final = 4
+# When, as a part of the run, what happens to which worker.
+_COMING_AND_GOING: Final = (
+    (0.15, "start", 3),
+    (0.30, "kill", 1),
+    (0.45, "start", 4),
+    (0.60, "end", 2),
+    (0.70, "start", 5),
+    (0.80, "kill", 3),
+)
 _SIGNALS: Final = {"kill": signal.SIGKILL, "end": signal.SIGTERM}
 
 Tell = Callable[[str], None]
@@ -118,7 +123,7 @@ class _Paced:
         self._site = site
         self._limit = limit
         self._told = workers
-        self._workers = workers or _MOVING_WORKERS
+        self._workers = workers or 2
         self._seconds = seconds
         self._children = Children(site.folder, keep=False)
 
@@ -126,13 +131,13 @@ class _Paced:
         site = self._site
         async with load.channel_to(site.place.amqp_url) as channel:
             # Work waits until the end, whatever each of them has in hand.
-            in_hand = (len(_GOING) + self._workers) * PREFETCH
+            in_hand = (len(_COMING_AND_GOING) + self._workers) * PREFETCH
             await load.publish_all(channel, round(self._limit * self._seconds * 1.2) + in_hand)
         await prepare(STACKS[OURS], site)
         _put_first(site.roots["simulator"])
         try:
             async with _looks(site) as looks:
-                await self._start()
+                await asyncio.gather(*(self._worker(n + 1) for n in range(self._workers)))
                 await self._first()
                 before = self._sample()
                 await self._go_on()
@@ -153,14 +158,10 @@ class _Paced:
 
     def _kill_workers(self) -> None:
         """What they have in hand would be paid first, at their pace; nobody waits for it."""
-        own = self._children.pids.values()
-        for pid in own:  # Nothing follows what is killed now.
-            os.kill(pid, signal.SIGSTOP)
-        for pid in tree(process_table(), own):
+        for pid in self._children.pids.values():
             os.kill(pid, signal.SIGKILL)
 
-    async def _start(self) -> None:
-        """Start the workers; those that are to come and go have a parent, which follows them up."""
+    async def _worker(self, number: int) -> None:
         site = self._site
         environ = {
             **plain_environment(),
@@ -169,17 +170,7 @@ class _Paced:
             "PAYOUTS_TPS": str(self._limit),
             "PAYOUTS_WORKER_LEASE_S": str(_LEASE_S),
         }
-        if not self._told:
-            command = (*python("ops.cli"), "worker", "--processes", str(self._workers))
-            self._children.start(_name(0), command, {**environ, "PAYOUTS_ADMIN_PORT": "0"})
-            return
-        ports = free_ports(self._workers)
-        await asyncio.gather(
-            *(
-                self._children.deployable(_name(number), "worker", port, environ)
-                for number, port in enumerate(ports)
-            )
-        )
+        await self._children.deployable(_name(number), "worker", free_ports(1)[0], environ)
 
     async def _first(self) -> None:
         """Return once the first request has come."""
@@ -192,10 +183,17 @@ class _Paced:
     async def _go_on(self) -> None:
         """Return at the end of the run; meanwhile workers come and go, if they are to."""
         began = asyncio.get_running_loop().time()
-        for part, what in () if self._told else _GOING:
+        coming: dict[int, asyncio.Task[None]] = {}
+        for part, what, number in () if self._told else _COMING_AND_GOING:
             await _until(began + part * self._seconds)
-            (parent,) = self._children.pids.values()
-            os.kill(min(tree(process_table(), [parent]) - {parent}), _SIGNALS[what])
+            if what == "start":
+                coming[number] = asyncio.create_task(self._worker(number))
+                continue
+            if number in coming:
+                await coming[number]
+            # No other process can have its number: we have not asked yet how it ended.
+            os.kill(self._children.pids[_name(number)], _SIGNALS[what])
+        await asyncio.gather(*coming.values())
         await _until(began + self._seconds)
 
     def _sample(self) -> Sample:
