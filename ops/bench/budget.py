@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import uvloop
@@ -28,19 +29,22 @@ from ops.local.processes import plain_environment
 SERVERS: Final = "budget"
 CONCURRENCY: Final = 100
 RATE_HZ: Final = 200
+TOGETHER: Final = "together"
 _LOOK_S: Final = 0.02
 _STOP_WITHIN_S: Final = 20.0
 _PY_SPY: Final = PEER_PYTHON.with_name("py-spy")
 
 Tell = Callable[[str], None]
 Document = dict[str, Any]
+Spent = dict[str, dict[str, dict[str, float]]]  # By stack, by process, by layer: µs a payout.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """So many payouts for each stack, of which the budget is made; `output`: where it goes."""
+    """So many payouts for each stack in each round; `output`: where the budget goes."""
 
     payouts: int
+    rounds: int
     output: Path
 
 
@@ -55,21 +59,46 @@ def run(options: Options, tell: Tell) -> Document:
         raise BenchError("py-spy is not there; ops/bench.sh budget installs it.")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(measure(options, tell))
-    document: Document = {"payouts": options.payouts, "cores": os.cpu_count(), "us": found}
+    document: Document = {
+        "payouts": options.payouts,
+        "cores": os.cpu_count(),
+        "us": medians(found),
+        "rounds": found,
+    }
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "budget.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     (options.output / "budget.md").write_text(markdown(document), "utf-8")
     return document
 
 
-async def measure(options: Options, tell: Tell) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the microseconds by stack, by process and by layer."""
-    found = {}
+async def measure(options: Options, tell: Tell) -> list[Spent]:
+    """Return the microseconds by stack, by process and by layer, of each round."""
+    found: list[Spent] = [{} for _ in range(options.rounds)]
     async with LocalStack(SERVERS) as servers:
-        for name in (BARE, OURS):
-            async with open_site(servers, f"budget_{name}", concurrency=CONCURRENCY) as site:
-                found[name] = await _measured(name, site, options.payouts)
-            tell(f"{name}: {', '.join(_sums(found[name]))}")
+        for turn, spent in enumerate(found, start=1):
+            for name in (BARE, OURS):
+                async with open_site(
+                    servers, f"budget_{name}_{turn}", concurrency=CONCURRENCY
+                ) as site:
+                    spent[name] = await _measured(name, site, options.payouts)
+                tell(f"round {turn}, {name}: {', '.join(_sums(spent[name]))}")
+    return found
+
+
+def medians(rounds: Sequence[Spent]) -> Spent:
+    """Return what a layer cost in the middle of all rounds; TOGETHER is that of the rounds' sums.
+
+    A layer that was not seen in a round cost nothing in it.
+    """
+    found: Spent = {}
+    for name, by_role in rounds[0].items():
+        found[name] = {}
+        for role in by_role:
+            seen = [one[name][role] for one in rounds]
+            layers = sorted({layer for one in seen for layer in one})
+            found[name][role] = {
+                layer: median(one.get(layer, 0.0) for one in seen) for layer in layers
+            } | {TOGETHER: median(sum(one.values()) for one in seen)}
     return found
 
 
@@ -121,7 +150,7 @@ def markdown(document: Document) -> str:
     """Return the budget as a table: a row for each layer, a column for each process."""
     columns = [(name, role) for role in OWN_ROLES for name in (BARE, OURS)]
     spent = [document["us"][name][role] for name, role in columns]
-    layers = sorted({layer for one in spent for layer in one})
+    layers = sorted({layer for one in spent for layer in one} - {TOGETHER})
     lines = [
         "| µs of CPU per payout | "
         + " | ".join(f"{role}, {name}" for name, role in columns)
@@ -131,6 +160,7 @@ def markdown(document: Document) -> str:
     for layer in layers:
         cells = [f"{one[layer]:,.0f}" if layer in one else "" for one in spent]
         lines.append(f"| {layer} | " + " | ".join(cells) + " |")
-    sums = [f"**{sum(one.values()):,.0f}**" for one in spent]
-    lines.append("| **together** | " + " | ".join(sums) + " |")
+    sums = [f"**{one[TOGETHER]:,.0f}**" for one in spent]
+    lines.append(f"| **{TOGETHER}** | " + " | ".join(sums) + " |")
+    lines += ["", f"{len(document['rounds'])} rounds of both, in turn; medians of each line."]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-from ops.bench.budget import markdown
+from ops.bench.budget import TOGETHER, markdown, medians
 from ops.bench.layers import OTHER, by_layer, layer_of, shared
 
 MAIN = "<module> (worker/__main__.py:9);run (worker/app.py:80);Runner.run (asyncio/runners.py:118)"
@@ -28,7 +28,18 @@ def test_the_table_has_a_column_for_each_process() -> None:
     """A layer that a process does not have stays empty; the sums stand below."""
     one = {"worker": {"a": 10.0}, "callback server": {"b": 5.0}}
     two = {"worker": {"a": 20.0, "b": 1.0}, "callback server": {"b": 6.0}}
-    table = markdown({"us": {"bare": one, "ours": two}}).splitlines()
+    rounds = [{"bare": one, "ours": two}]
+    table = markdown({"us": medians(rounds), "rounds": rounds}).splitlines()
     assert table[0].split(" | ")[1:3] == ["worker, bare", "worker, ours"]
     assert "| a | 10 | 20 |  |  |" in table
     assert "| **together** | **10** | **21** | **5** | **6** |" in table
+
+
+def test_of_several_rounds_the_middle_is_told() -> None:
+    """Of each layer by itself, and of the sums; a layer that was not seen cost nothing."""
+    rounds = [
+        {"ours": {"worker": {"a": 10.0, "b": 1.0}}},
+        {"ours": {"worker": {"a": 30.0}}},
+        {"ours": {"worker": {"a": 11.0, "b": 2.0}}},
+    ]
+    assert medians(rounds) == {"ours": {"worker": {"a": 11.0, "b": 1.0, TOGETHER: 13.0}}}
