@@ -1,6 +1,7 @@
 """The simulator as a whole: in a test, `async with running_simulator(…)`; as a process, `run()`."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -38,6 +39,7 @@ QUERY_PATH: Final = "/queryTransactionService/services/transaction"
 _PORT_WAIT_S: Final = 0.05
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
+_COLLECT_AFTER: Final = (20_000, 20, 1_000)
 
 
 class Simulator:
@@ -287,6 +289,8 @@ def run() -> int:
         settings = from_environment(os.environ)
     except SettingsError as error:
         return _complain(error.problems, _EXIT_USAGE)
+    # To look through all that it remembers would make it stand still, and see requests late.
+    gc.set_threshold(*_COLLECT_AFTER)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
