@@ -29,7 +29,7 @@ measure() {
     "$@" 2>&1 | tee "$results/$name.txt" || failed+=("$name")
 }
 bench() { measure "$1" .venv/bin/python -m ops.cli bench "${@:2}" --output "$results/$1"; }
-bench two-stacks --stacks bare,ours --rounds 2 --seconds 8
+bench two-stacks --stacks bare,ours --rounds 3 --seconds 8
 bench all-stacks --rounds 2 --seconds 8
 bench budget budget
 bench processes processes
