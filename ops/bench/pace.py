@@ -30,7 +30,8 @@ from ops.bench.site import Delays, Site, open_site, prepare
 from ops.bench.stacks import OURS, STACKS, bench_environ, product_environ
 from ops.demo.children import Children
 from ops.local import LocalStack
-from ops.local.processes import free_ports, plain_environment
+from ops.local.ports import free_ports
+from ops.local.processes import plain_environment
 
 SERVERS: Final = "pace"
 CONCURRENCY: Final = 100

@@ -20,7 +20,8 @@ from ops.bench.measures import OWN_ROLES, Sample
 from ops.bench.stacks import OURS, Place, Stack, bench_environ, product_environ
 from ops.demo.children import Children, python
 from ops.local import LocalStack
-from ops.local.processes import free_ports, plain_environment
+from ops.local.ports import free_ports
+from ops.local.processes import plain_environment
 from payouts.storage.migrate import upgrade
 
 _READY: Final = b"ready\n"

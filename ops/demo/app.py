@@ -23,7 +23,8 @@ from ops.demo.listener import Listener
 from ops.demo.report import judge, print_report
 from ops.demo.settings import WAITS, product_environ, simulator_environ
 from ops.local import LocalStack
-from ops.local.processes import free_ports, plain_environment
+from ops.local.ports import free_ports
+from ops.local.processes import plain_environment
 from payouts.storage.migrate import upgrade
 
 NAME: Final = "demo"

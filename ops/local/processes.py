@@ -7,9 +7,7 @@ a file would prove less: the system gives process ids out again.
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +19,6 @@ from ops.local.errors import LocalServerError
 MARK = "PAYOUTS_LOCAL_FOLDER"
 POLL_S = 0.02
 LOG_TAIL = 25
-
-# Below the range from which systems take the ports of outgoing connections: such a connection
-# could take the port of a server that is being restarted, or even reach itself on it.
-PORTS = range(20_000, 30_000)
 
 
 def start(
@@ -135,19 +129,6 @@ def alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return stat.read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     return not _has_proc()
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """Finds ports of 127.0.0.1 on which nobody listens, away from those of outgoing connections."""
-    found: list[int] = []
-    for port in random.sample(PORTS, k=1000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return tuple(found)
-    raise LocalServerError("No free ports were found on 127.0.0.1.")
 
 
 def _has_proc() -> bool:

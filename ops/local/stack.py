@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from ops.local import processes
 from ops.local.errors import LocalServerError
 from ops.local.places import check_open, default_root
+from ops.local.ports import free_ports
 from ops.local.postgresql import PostgreSQL
 from ops.local.rabbitmq import RabbitMQ
 
@@ -68,7 +69,7 @@ class LocalStack:
         try:
             check_open(self._root)
             folder.mkdir()
-            self._place(folder, list(processes.free_ports(5)))
+            self._place(folder, list(free_ports(5)))
             _together(self._start_rabbitmq, self._start_postgresql)
         except BaseException:
             try:

@@ -19,7 +19,7 @@ import aio_pika
 import aiohttp
 import asyncpg
 
-from ops.local.processes import free_ports
+from ops.local.ports import free_ports
 from ops.simulator.app import Simulator, running_simulator
 from ops.simulator.settings import SimulatorSettings
 

@@ -23,7 +23,7 @@ import asyncpg
 
 from ops.demo.children import die_with_parent
 from ops.local import LocalStack
-from ops.local.processes import free_ports
+from ops.local.ports import free_ports
 from payouts.storage.migrate import upgrade
 from tests.faults.nursery import ROOT, Nursery
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from rehearsal_bed import DEADLINE_S, PROJECT, ROWS, Rehearsal
 
-from ops.local.processes import free_ports
+from ops.local.ports import free_ports
 
 pytestmark = [pytest.mark.servers]
 

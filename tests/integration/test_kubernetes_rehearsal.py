@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from rehearsal_bed import DEADLINE_S, ROWS, Rehearsal
 
-from ops.local.processes import free_ports
+from ops.local.ports import free_ports
 from tests.architecture.manifests import Installation, rendered
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]

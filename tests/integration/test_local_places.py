@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.local import LocalServerError, LocalStack, places, postgresql
-from ops.local.processes import free_ports
+from ops.local.ports import free_ports
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root has PostgreSQL run as another.")
 
