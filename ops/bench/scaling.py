@@ -26,7 +26,7 @@ from ops.bench.stacks import OURS
 from ops.docs.sections import ROOT, filled, table
 from ops.local.errors import LocalServerError
 from payouts.storage.engine import CONNECTIONS
-from payouts.storage.pace import SLICE_S
+from payouts.storage.slots import SLICE_S
 
 PAGE: Final = "docs/explanation/scaling.md"
 MEASURED: Final = ROOT / "docs" / "explanation" / "scaling.json"

@@ -18,10 +18,9 @@ from payouts.domain.values import AccountName
 from payouts.ports import Clock, Telemetry
 from payouts.storage.engine import Database
 from payouts.storage.reservations import Reservations
-from payouts.storage.slots import LATEST_S, Difference, Lane
+from payouts.storage.slots import LATEST_S, SLICE_S, Difference, Lane
 from payouts.storage.throttles import Observed
 
-SLICE_S: Final = 0.05
 LEAVE_WITHIN_S: Final = 10.0
 _SURE_S: Final = 0.002
 _LOOKS: Final = 5
@@ -79,10 +78,7 @@ class PostgresPace:
         while lane is not None and not lane.is_open:
             self._check_kept()
             slot = await lane.wait_for_turn()
-            if slot is None:
-                return
-            await self._until(lane.ready_at(slot))
-            if self._clock.monotonic() - slot.at <= LATEST_S:
+            if slot is None or self._clock.monotonic() - slot.at <= LATEST_S:
                 return
 
     async def leave(self, account: AccountName) -> bool:
@@ -113,7 +109,12 @@ class PostgresPace:
             lane.throttled.set()
 
     def _loops(self, lane: Lane) -> list[Coroutine[None, None, None]]:
-        loops = [self._reserve_slots(lane), self._move_on(lane), self._lower_when_told(lane)]
+        loops = [
+            self._reserve_slots(lane),
+            self._give_turns(lane),
+            self._move_on(lane),
+            self._lower_when_told(lane),
+        ]
         if lane.spacing is None:
             loops.append(self._look_for_learned(lane))
         return loops
@@ -152,6 +153,14 @@ class PostgresPace:
                 slots = min(wanted, max(1, int(lane.rate * open_s)))
                 end = await self._reserve(lane, slots)
                 await self._until(end - lane.lead_s - SLICE_S)
+
+    async def _give_turns(self, lane: Lane) -> None:
+        while True:
+            await lane.turns_due.wait()
+            lane.turns_due.clear()
+            while (at := lane.next_turns_at()) is not None:
+                await self._until(at)
+                lane.give_turns(self._clock.monotonic())
 
     async def _move_on(self, lane: Lane) -> None:
         """Move slots on at once where requests were late, before those of the next second go."""

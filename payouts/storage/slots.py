@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from math import ceil, exp, floor
+from math import ceil, exp, floor, inf
 from typing import Final
 
 from payouts.domain.values import AccountName
@@ -16,6 +16,7 @@ from payouts.domain.values import AccountName
 OVER: Final = 0.02  # What any one second may hold above the limit.
 ROOM_S: Final = 0.0204  # By what requests may come closer together on their way, at least.
 LATEST_S: Final = 0.25  # A slot that passed longer ago is lost.
+SLICE_S: Final = 0.05  # What is reserved at a time; its turns are given together.
 _FULLEST: Final = 0.99
 _LATE_AT_MOST_S: Final = 0.025
 _WIDE_FOR_S: Final = 4.0
@@ -25,7 +26,6 @@ _LEAST_LEAD_S: Final = 0.05
 _MOST_LEAD_S: Final = 0.25
 _LONGER: Final = 1.5
 _SHORTER: Final = 0.98
-_NEXT_S: Final = 1e-4
 _DRIFT: Final = 0.0002  # By what two clocks may run apart, at most, in a second.
 
 
@@ -138,16 +138,18 @@ class Lane:
         self.lead_s = _LEAST_LEAD_S
         self.due_s = 0.0
         self.arrived = asyncio.Event()
+        self.turns_due = asyncio.Event()
         self.late = asyncio.Event()
         self.throttled = asyncio.Event()
         self._moved_s: float | None = None
-        self._ready_at = 0.0
+        self._given_at = -inf
         self._turns: deque[Place] = deque()
         self._leaving: deque[Place] = deque()
+        self._due: deque[tuple[float, Place, Slot]] = deque()
         self._slots: deque[Slot] = deque()
 
     def wait_for_turn(self) -> Place:
-        """Return what becomes the next slot that nobody waits for at the gate."""
+        """Return what becomes the next slot that nobody waits for at the gate, shortly before."""
         return self._wait_in(self._turns)
 
     def wait_to_leave(self) -> Place:
@@ -162,13 +164,28 @@ class Lane:
         return len(self._leaving) + len(self._turns)
 
     def give(self, slot: Slot) -> None:
-        """Hand a slot to the first who waits at the gate, else to the first who waits for a turn.
+        """Hand a slot to the first who waits at the gate, else keep it for the first turn.
 
         A turn's slot stays here until a request leaves in it.
         """
-        if not _hand(self._leaving, slot):
-            self._slots.append(slot)
-            _hand(self._turns, slot)
+        if _hand(self._leaving, slot):
+            return
+        self._slots.append(slot)
+        place = _first(self._turns)
+        if place is not None:
+            self._due.append((self._ready_at(slot), place, slot))
+            self.turns_due.set()
+
+    def next_turns_at(self) -> float | None:
+        """Return when the next turns are to be given; None if nobody has a slot yet."""
+        return self._due[0][0] if self._due else None
+
+    def give_turns(self, now: float) -> None:
+        """Let those go on whose turn it is, in the order of asking."""
+        while self._due and self._due[0][0] <= now:
+            _, place, slot = self._due.popleft()
+            if not place.done():
+                place.set_result(slot)
 
     def take(self, now: float) -> Slot | None:
         """Return the earliest slot that has not passed, and have it used up."""
@@ -179,11 +196,6 @@ class Lane:
         if slot.at - now > self.lead_s / 2:
             self.lead_s = max(self.lead_s * _SHORTER, _LEAST_LEAD_S)
         return slot
-
-    def ready_at(self, slot: Slot) -> float:
-        """Return when the turn of a slot is given; turns keep their order if the lead changes."""
-        self._ready_at = max(slot.at - self.lead_s, self._ready_at + _NEXT_S)
-        return self._ready_at
 
     def forget_passed(self, now: float) -> None:
         """Drop the slots that nobody was there to take."""
@@ -228,9 +240,21 @@ class Lane:
         for place in self._waiting():
             place.set_exception(error)
 
+    def _ready_at(self, slot: Slot) -> float:
+        """Return when the turn of a slot is given; turns keep their order if the lead changes.
+
+        All turns of a slice are given when the first one is due, so that their intents go into
+        one commit.
+        """
+        due_at = max(slot.at - self.lead_s, self._given_at)
+        if due_at >= self._given_at + SLICE_S:
+            self._given_at = due_at
+        return self._given_at
+
     def _waiting(self) -> list[Place]:
-        waiting = [place for line in (self._leaving, self._turns) for place in line]
+        waiting = [*self._leaving, *(place for _, place, _ in self._due), *self._turns]
         self._leaving.clear()
+        self._due.clear()
         self._turns.clear()
         return [place for place in waiting if not place.done()]
 
@@ -241,10 +265,18 @@ class Lane:
         return place
 
 
-def _hand(line: deque[Place], slot: Slot) -> bool:
+def _first(line: deque[Place]) -> Place | None:
+    """Take the first who has not gone away."""
     while line:
         place = line.popleft()
         if not place.done():
-            place.set_result(slot)
-            return True
-    return False
+            return place
+    return None
+
+
+def _hand(line: deque[Place], slot: Slot) -> bool:
+    place = _first(line)
+    if place is None:
+        return False
+    place.set_result(slot)
+    return True

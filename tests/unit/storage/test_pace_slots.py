@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payouts.domain.values import AccountName
-from payouts.storage.slots import LATEST_S, OVER, Difference, Lane, Slot, Spacing
+from payouts.storage.slots import LATEST_S, OVER, SLICE_S, Difference, Lane, Slot, Spacing
 
 ACCOUNT = AccountName("default")
 LIMITS = st.one_of(st.integers(1, 3000), st.floats(0.5, 3000.0))
@@ -150,6 +151,7 @@ async def test_a_slot_is_nobodys_own() -> None:
     turns = [lane.wait_for_turn() for _ in range(3)]
     for at in (10.0, 10.01, 10.02):
         lane.give(lane.slot(at))
+    lane.give_turns(9.99)
 
     assert [turn.result().at for turn in turns if turn.result()] == [10.0, 10.01, 10.02]  # type: ignore[union-attr]
     assert [lane.take(9.99), lane.take(9.99)] == [lane.slot(10.0), lane.slot(10.01)]
@@ -176,6 +178,7 @@ async def test_who_has_gone_away_is_passed_over() -> None:
 
     assert lane.wanted() == 1
     lane.give(lane.slot(5.0))
+    lane.give_turns(5.0)
 
     assert there.done()
 
@@ -194,6 +197,37 @@ async def test_turns_come_earlier_when_slots_pass_unused_and_later_when_requests
         lane.give(lane.slot(200.0 + number))
         lane.take(199.0 + number)
     assert lane.lead_s == pytest.approx(least_s)
+
+
+@given(limit=st.floats(1.0, 3000.0), leads=st.lists(st.floats(0.05, 0.25), min_size=1, max_size=5))
+def test_turns_of_a_slice_are_given_together(limit: float, leads: list[float]) -> None:
+    """So many intents share a commit as a slice has slots; no turn comes later than on its own.
+
+    Proved by giving each turn when it is due itself: there are as many moments as turns.
+    """
+    moments, latest = asyncio.run(_moments_of_turns(limit, leads))
+
+    assert all(at <= last for at, last in zip(moments, latest, strict=True))
+    assert all(after - before >= SLICE_S * 0.99 for before, after in pairwise(sorted(set(moments))))
+
+
+async def _moments_of_turns(limit: float, leads: list[float]) -> tuple[list[float], list[float]]:
+    """Give when a hundred turns are given, and when each would be for its own slot alone."""
+    lane = Lane(ACCOUNT, limit)
+    turns = [lane.wait_for_turn() for _ in range(100)]
+    latest = [0.0]
+    for number in range(len(turns)):
+        lane.lead_s = leads[number % len(leads)]
+        slot = lane.slot(1000.0 + number / limit)
+        lane.give(slot)
+        latest.append(max(slot.at - lane.lead_s, latest[-1]))
+    moments: list[float] = []
+    while (at := lane.next_turns_at()) is not None:
+        assert not turns[len(moments)].done()
+        lane.give_turns(at)
+        moments += [at] * (sum(turn.done() for turn in turns) - len(moments))
+    assert all(turn.done() for turn in turns)
+    return moments, latest[1:]
 
 
 async def test_an_opened_lane_lets_everybody_go() -> None:
