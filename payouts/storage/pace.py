@@ -172,25 +172,26 @@ class PostgresPace:
     async def _reserve(self, lane: Lane, slots: int) -> float:
         """Give the first callers their slots; return the end of the last of these."""
         rate = None if lane.spacing is None else lane.spacing.rate
-        due_s, asked_s = lane.due_s, self._clock.monotonic()
+        owed_s, asked_s = lane.pay(), self._clock.monotonic()
         try:
-            found = await self._reservations.reserve(lane.name, slots, rate=rate, due_s=due_s)
+            found = await self._reservations.reserve(lane.name, slots, rate=rate, late_s=owed_s)
             if found is not None:
                 self._hear(found.now_s, asked_s)
                 await self._make_sure()
         except PayoutsError:
+            lane.owed_s += owed_s  # If it was moved on all the same, a little of the limit is lost.
             await self._clock.sleep(_AWAY_S)
             return asked_s
         answered_s = self._clock.monotonic()
         if found is None:
             lane.open()
             return answered_s
-        lane.moved(found.moved_s, answered_s, due_s=due_s)
         lane.forget_passed(answered_s)
         lane.rate = found.rate
         end = found.end_s - self._difference.seconds
         for left in range(slots, 0, -1):
             lane.give(lane.slot(end - left / found.rate))
+        lane.moved(found.moved_s, answered_s)  # What is laid out wider is so from the next on.
         return end
 
     def _hear(self, their_s: float, asked_s: float) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from payouts.domain.values import AccountName
 from payouts.storage.engine import Database
-from payouts.storage.slots import LATEST_S
 
 # A learned pace below this would tell of a gateway that is busy, whatever we send.
 LEAST_LEARNED: Final = 10.0
@@ -19,11 +18,6 @@ _RAISED: Final = (
     f"a.pace + 0.05 * {_RATE}"
     " * greatest(extract(epoch FROM clock_timestamp() - a.raised_at)::double precision, 0)"
 )
-# What was not moved on yet of what is due: several workers that were late together move it once.
-_DUE: Final = (
-    "least(greatest(CAST(:due AS double precision) - a.slots_moved_s, 0),"
-    f" CAST({LATEST_S} AS double precision))"
-)
 # A lost commit of this row only costs the memory of slots that a crash has made past anyway;
 # the row is judged after its lock is held, hence clock_timestamp().
 _RESERVE: Final = text(f"""
@@ -32,8 +26,9 @@ VALUES (:name, clock_timestamp()
     + make_interval(secs => CAST(:slots AS integer) / CAST(:rate AS double precision)))
 ON CONFLICT (name) DO UPDATE SET
     next_slot_at = greatest(a.next_slot_at, clock_timestamp())
-        + make_interval(secs => {_DUE} + CAST(:slots AS integer) / least({_RATE}, a.pace)),
-    slots_moved_s = a.slots_moved_s + {_DUE},
+        + make_interval(secs => CAST(:late AS double precision)
+            + CAST(:slots AS integer) / least({_RATE}, a.pace)),
+    slots_moved_s = a.slots_moved_s + CAST(:late AS double precision),
     pace = CASE WHEN {_RAISED} < {_RATE} THEN {_RAISED} END,
     raised_at = CASE WHEN a.pace IS NOT NULL THEN clock_timestamp() END
 RETURNING extract(epoch FROM a.next_slot_at)::double precision,
@@ -108,19 +103,19 @@ class Reservations:
         self._database = database
 
     async def reserve(
-        self, name: AccountName, slots: int, *, rate: float | None, due_s: float
+        self, name: AccountName, slots: int, *, rate: float | None, late_s: float
     ) -> Reserved | None:
-        """Reserve the next slots, after moving all that are not reserved on to what is due.
+        """Reserve the next slots, after moving all that are not reserved on by what was late.
 
         Args:
             name: of the account.
             slots: how many.
             rate: slots per second, unless the gateway's throttling has lowered it; None: what
                 was learned, and nothing is returned where nothing is.
-            due_s: how far slots must have been moved on, ever.
+            late_s: by how much they are moved on.
         """
         rows = await self._database.fetch(
-            _RESERVE, {"name": name, "rate": rate, "slots": slots, "due": due_s}
+            _RESERVE, {"name": name, "rate": rate, "slots": slots, "late": late_s}
         )
         end_s, now_s, given, is_lowered, moved_s = rows[0][:5]
         if end_s is None or (rate is None and not is_lowered):

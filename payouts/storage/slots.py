@@ -20,6 +20,7 @@ SLICE_S: Final = 0.05  # What is reserved at a time; its turns are given togethe
 _FULLEST: Final = 0.99
 _LATE_AT_MOST_S: Final = 0.025
 _WIDE_FOR_S: Final = 4.0
+_STAYS: Final = exp(-1 / _WIDE_FOR_S)  # What is left of it at the end of the second it is for.
 _WIDEST_S: Final = 0.06
 _WIDER: Final = 0.2
 _LEAST_LEAD_S: Final = 0.05
@@ -55,7 +56,7 @@ class Spacing:
     @property
     def late_s(self) -> float:
         """How late after its slot a request may leave without harm."""
-        return min(self._room_s / 2, _LATE_AT_MOST_S) + self._wider_s
+        return min(self._room_s / 2, _LATE_AT_MOST_S) + self._wider_s * _STAYS
 
     def widen(self, seconds: float, now: float) -> None:
         """Make more room, as slots had to be moved on by so much; it is given up again in time."""
@@ -103,12 +104,12 @@ class Slot:
     Args:
         at: the instant.
         late_s: how late after it a request may leave without harm.
-        moved_s: by how much the slots had been moved on before it, ever.
+        charged_s: what this process's late requests had been charged before it was laid out, ever.
     """
 
     at: float
     late_s: float
-    moved_s: float
+    charged_s: float
 
 
 Place = asyncio.Future[Slot | None]
@@ -123,8 +124,9 @@ class Lane:
     `lead_s` is how long before its slot a turn is given, so that a request is ready by then. It
     follows what that takes: it grows when a slot passes unused, and shrinks while requests wait.
 
-    A request that leaves late comes closer to those after it. So the slots of all workers are to
-    be moved on as far: `due_s` says to where.
+    A request that leaves late crowds the second after it. So the slots of all workers are to be
+    moved on, by `owed_s`: as far as it was late, but by no more than a slot for each that was.
+    What one worker's requests crowd, its own lateness pays for; several pay each for its own.
 
     Args:
         limit: requests per second; 0: the lane is open, nobody waits, until a pace is learned.
@@ -136,11 +138,12 @@ class Lane:
         self.spacing = Spacing(limit) if limit else None
         self.rate = limit
         self.lead_s = _LEAST_LEAD_S
-        self.due_s = 0.0
+        self.owed_s = 0.0
         self.arrived = asyncio.Event()
         self.turns_due = asyncio.Event()
         self.late = asyncio.Event()
         self.throttled = asyncio.Event()
+        self._charged_s = self._most_s = 0.0
         self._moved_s: float | None = None
         self._given_at = -inf
         self._turns: deque[Place] = deque()
@@ -206,22 +209,32 @@ class Lane:
     def left(self, slot: Slot, now: float) -> None:
         """Take down that a request leaves now in this slot."""
         late_s = now - slot.at - slot.late_s
-        if late_s > 0 and slot.moved_s + late_s > max(self._moved_s or 0.0, self.due_s):
-            self.due_s = slot.moved_s + late_s
+        if late_s <= 0:
+            return
+        # As of one stall, if it was laid out before the last that was charged.
+        most_s = self._most_s if slot.charged_s < self._charged_s else 0.0
+        self._most_s = max(most_s, slot.charged_s + late_s)
+        charge_s = min(self._most_s - self._charged_s, 1 / self.rate)
+        if charge_s > 0:
+            self._charged_s += charge_s
+            self.owed_s += charge_s
             self.late.set()
 
-    def moved(self, moved_s: float, now: float, *, due_s: float) -> None:
-        """Learn how far the slots were moved on, ever, after `due_s` was asked for."""
+    def pay(self) -> float:
+        """Return what is owed, which is then owed no more: it is about to be moved on."""
+        owed_s, self.owed_s = self.owed_s, 0.0
+        return owed_s
+
+    def moved(self, moved_s: float, now: float) -> None:
+        """Learn how far the slots were moved on, ever, by all workers."""
         if self._moved_s is not None and self.spacing is not None:
             self.spacing.widen(max(moved_s - self._moved_s, 0.0), now)
         self._moved_s = moved_s
-        if self.due_s == due_s:
-            self.due_s = 0.0
 
     def slot(self, at: float) -> Slot:
         """Return a slot at that instant, as slots are laid out now."""
         late_s = _LATE_AT_MOST_S if self.spacing is None else self.spacing.late_s
-        return Slot(at, late_s, self._moved_s or 0.0)
+        return Slot(at, late_s, self._charged_s)
 
     def close(self, rate: float) -> None:
         """Have whoever comes from now on wait for a slot of this rate."""
