@@ -43,7 +43,7 @@ _LOOK_EVERY_S: Final = 0.05
 _LEASE_S: Final = 120
 # Longer than any run: what is measured is what leaves, and the cores are needed for that.
 _NO_RESULT_S: Final = 3600.0
-COMING_AND_GOING_TIMES: Final = 2.5
+COMING_AND_GOING_TIMES: Final = 5.0
 # When, as a part of the run, what happens to which worker.
 _COMING_AND_GOING: Final = (
     (0.15, "start", 3),
