@@ -4,13 +4,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
-from storage_bed import Bed, open_bed
+from pace_bed import FREE, Ears, Open
+from storage_bed import ACCOUNT, Bed, StandingClock, open_bed
 
 from ops.local import LocalStack
+from payouts.storage.engine import Database, create_engine
 from payouts.storage.orders import PostgresOrders
+from payouts.storage.pace import PostgresPace
 
 _TABLES = (
     "archive_sums",
@@ -70,3 +74,25 @@ async def other(books_url: str) -> AsyncIterator[Bed]:
 def orders(bed: Bed) -> PostgresOrders:
     """Give the orders on the bed's books."""
     return PostgresOrders(bed.store._context)
+
+
+@pytest.fixture
+def ears() -> Ears:
+    """Give a telemetry that remembers."""
+    return Ears()
+
+
+@pytest.fixture
+async def open_pace(books_url: str, ears: Ears) -> AsyncIterator[Open]:
+    """Give a way to open paces, each as in a process of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def open_one(rate: float) -> PostgresPace:
+            database = Database(create_engine(books_url, pool_size=2))
+            stack.push_async_callback(database.close)
+            rates = {ACCOUNT: rate, FREE: 0.0}
+            return await stack.enter_async_context(
+                PostgresPace(database, StandingClock(), rates, ears)
+            )
+
+        yield open_one
