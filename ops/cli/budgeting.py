@@ -25,8 +25,7 @@ def budget(
     """Tell what CPU a payout costs, layer by layer, here and in the bare pipeline.
 
     py-spy looks at worker and callback server while they drain a queue. It needs the right to
-    look at processes of its own user (ptrace). With the defaults it takes a few
-    minutes.
+    look at processes of its own user (ptrace). With the defaults it takes a few minutes.
 
     Args:
         payouts: How many are paid by each, in each round.

@@ -27,10 +27,9 @@ def pace(
     """Count what comes at the gateway in every second; exit 1 if one holds too much.
 
     For each limit in turn, so many workers with more work than they may send, then workers that
-    come and go, by SIGTERM and SIGKILL, for five times as long. No second, wherever it
-    begins, may hold more than PAYOUTS_TPS and 2 %. How much of the limit is used is told, not
-    judged: on a machine that others keep busy it is less. With the defaults it takes seven
-    minutes.
+    come and go, by SIGTERM and SIGKILL, for five times as long. No second, wherever it begins, may
+    hold more than PAYOUTS_TPS and 2 %. How much of the limit is used is told, not judged: on a
+    machine that others keep busy it is less. With the defaults it takes seven minutes.
 
     Args:
         workers: How many, comma-separated.

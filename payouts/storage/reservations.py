@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from payouts.domain.values import AccountName
 from payouts.storage.engine import Database
+from payouts.storage.slots import LATEST_S
 
 # A learned pace below this would tell of a gateway that is busy, whatever we send.
 LEAST_LEARNED: Final = 10.0
@@ -18,6 +19,10 @@ _RAISED: Final = (
     f"a.pace + 0.05 * {_RATE}"
     " * greatest(extract(epoch FROM clock_timestamp() - a.raised_at)::double precision, 0)"
 )
+# Nobody moves slots on by more at a time than a request may be late at all.
+_LATE: Final = (
+    f"least(greatest(CAST(:late AS double precision), 0), CAST({LATEST_S} AS double precision))"
+)
 # A lost commit of this row only costs the memory of slots that a crash has made past anyway;
 # the row is judged after its lock is held, hence clock_timestamp().
 _RESERVE: Final = text(f"""
@@ -26,9 +31,8 @@ VALUES (:name, clock_timestamp()
     + make_interval(secs => CAST(:slots AS integer) / CAST(:rate AS double precision)))
 ON CONFLICT (name) DO UPDATE SET
     next_slot_at = greatest(a.next_slot_at, clock_timestamp())
-        + make_interval(secs => CAST(:late AS double precision)
-            + CAST(:slots AS integer) / least({_RATE}, a.pace)),
-    slots_moved_s = a.slots_moved_s + CAST(:late AS double precision),
+        + make_interval(secs => {_LATE} + CAST(:slots AS integer) / least({_RATE}, a.pace)),
+    slots_moved_s = a.slots_moved_s + {_LATE},
     pace = CASE WHEN {_RAISED} < {_RATE} THEN {_RAISED} END,
     raised_at = CASE WHEN a.pace IS NOT NULL THEN clock_timestamp() END
 RETURNING extract(epoch FROM a.next_slot_at)::double precision,
@@ -112,7 +116,7 @@ class Reservations:
             slots: how many.
             rate: slots per second, unless the gateway's throttling has lowered it; None: what
                 was learned, and nothing is returned where nothing is.
-            late_s: by how much they are moved on.
+            late_s: by how much they are moved on; not more than LATEST_S.
         """
         rows = await self._database.fetch(
             _RESERVE, {"name": name, "rate": rate, "slots": slots, "late": late_s}

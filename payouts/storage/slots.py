@@ -152,7 +152,7 @@ class Lane:
         self._slots: deque[Slot] = deque()
 
     def wait_for_turn(self) -> Place:
-        """Return what becomes the next slot that nobody waits for at the gate, shortly before."""
+        """Return what becomes, shortly before it, the next slot nobody waits for at the gate."""
         return self._wait_in(self._turns)
 
     def wait_to_leave(self) -> Place:
@@ -171,12 +171,14 @@ class Lane:
 
         A turn's slot stays here until a request leaves in it.
         """
-        if _hand(self._leaving, slot):
+        leaving = _first(self._leaving)
+        if leaving is not None:
+            leaving.set_result(slot)
             return
         self._slots.append(slot)
-        place = _first(self._turns)
-        if place is not None:
-            self._due.append((self._ready_at(slot), place, slot))
+        turn = _first(self._turns)
+        if turn is not None:
+            self._due.append((self._ready_at(slot), turn, slot))
             self.turns_due.set()
 
     def next_turns_at(self) -> float | None:
@@ -285,11 +287,3 @@ def _first(line: deque[Place]) -> Place | None:
         if not place.done():
             return place
     return None
-
-
-def _hand(line: deque[Place], slot: Slot) -> bool:
-    place = _first(line)
-    if place is None:
-        return False
-    place.set_result(slot)
-    return True

@@ -28,15 +28,8 @@ def test_workers_are_counted_at_the_gateway(tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [
             *(sys.executable, "-m", "ops.cli", "bench", "pace", "--workers", "2"),
-            *(
-                "--limits",
-                str(LIMIT),
-                "--seconds",
-                str(SECONDS),
-                "--json",
-                "--output",
-                str(tmp_path),
-            ),
+            *("--limits", str(LIMIT), "--seconds", str(SECONDS)),
+            *("--json", "--output", str(tmp_path)),
         ],
         cwd=ROOT,
         capture_output=True,

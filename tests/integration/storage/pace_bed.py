@@ -7,6 +7,7 @@ from payouts.domain.values import AccountName
 from payouts.storage.pace import PostgresPace
 
 FREE = AccountName("free")
+RATE = 200.0
 
 Open = Callable[[float], Awaitable[PostgresPace]]
 

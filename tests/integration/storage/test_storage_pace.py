@@ -4,7 +4,7 @@ import asyncio
 import time
 
 import pytest
-from pace_bed import FREE, Ears, Open
+from pace_bed import FREE, RATE, Ears, Open
 from storage_bed import ACCOUNT, Bed, StandingClock, until
 
 from payouts.domain.errors import StoreUnavailableError
@@ -15,7 +15,6 @@ from payouts.storage.pace import PostgresPace
 from payouts.storage.reservations import LEAST_LEARNED
 from payouts.storage.slots import Spacing
 
-RATE = 200.0
 SLOTS = Spacing(RATE).rate  # What of it is given out.
 
 

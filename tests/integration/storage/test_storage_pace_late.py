@@ -7,14 +7,12 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from pace_bed import Open
+from pace_bed import RATE, Open
 from storage_bed import ACCOUNT, Bed
 
 from payouts.storage.engine import Database, create_engine
 from payouts.storage.reservations import Reservations
 from payouts.storage.slots import LATEST_S
-
-RATE = 200.0
 
 
 def stand_still(seconds: float) -> None:
@@ -55,7 +53,10 @@ async def end_who_waits(bed: Bed) -> None:
 
 
 async def test_slots_are_moved_on_by_what_each_worker_was_late(books_url: str, bed: Bed) -> None:
-    """What is not reserved yet comes later by it, and the row counts it."""
+    """What is not reserved yet comes later by it, within bounds, and the row counts it.
+
+    Proved by moving on without a bound.
+    """
     database = Database(create_engine(books_url, pool_size=2))
     rows = Reservations(database)
     first = await rows.reserve(ACCOUNT, 1, rate=1.0, late_s=0.0)
@@ -65,8 +66,11 @@ async def test_slots_are_moved_on_by_what_each_worker_was_late(books_url: str, b
 
     ends = [one.end_s - first.end_s for one in moved if one is not None]
     assert ends == pytest.approx([0.1, 2.2], abs=0.001)
+    far = await rows.reserve(ACCOUNT, 0, rate=1.0, late_s=1000.0)
+    assert far is not None
+    assert far.end_s - first.end_s == pytest.approx(2.2 + LATEST_S, abs=0.001)
     assert [row[0] for row in await bed.fetch("SELECT slots_moved_s FROM accounts")] == [
-        pytest.approx(0.2)
+        pytest.approx(0.2 + LATEST_S)
     ]
     await database.close()
 

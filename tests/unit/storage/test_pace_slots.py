@@ -91,6 +91,7 @@ class Row:
 
     def reserve(self, slots: int, rate: float, late_s: float) -> float:
         """Reserve slots; give the end of the last."""
+        late_s = min(late_s, LATEST_S)
         self.moved_s += late_s
         self.next_at += late_s + slots / rate
         return self.next_at
